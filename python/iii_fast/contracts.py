@@ -1,0 +1,223 @@
+"""The seams of the engine: what a backend offers, what the control plane offers back, what a trigger type is.
+
+Only Protocols and the plain data that crosses them live here. A *backend* is the data plane: it owns the
+worker connections, the function registry, pending invocations and state. The *control plane* decides everything that is
+not per message. Payloads cross as ``bytes`` of JSON text (UTF-8) and are not parsed on the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, TypeAlias
+
+import trio
+
+from iii_fast.errors import WireError
+
+SessionId: TypeAlias = int
+Outcome: TypeAlias = bytes | None | WireError
+"""What an invocation came to: result bytes, ``None`` for no result, or an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Every bound of the data plane. Units are in the names; reasons are in ARCHITECTURE.md, section Limits."""
+
+    message_bytes_max: int = 64 << 20
+    value_bytes_max: int | None = None
+    outbox_throttle_bytes: int = 8 << 20
+    outbox_bytes_max: int = 160 << 20
+    invocations_in_flight_max: int = 100_000
+    connections_max: int = 10_000
+    handshake_ms: int = 10_000
+    ping_interval_ms: int = 20_000
+    silence_ms: int = 60_000
+    stall_ms: int = 30_000
+    close_ms: int = 5_000
+    stripes: int = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """An invocation of a function that the control plane provides, handed up by the backend.
+
+    ``invocation_id`` is ``None`` when nobody waits (void). ``queue`` is set when the caller's action was ``enqueue``:
+    then ``function_id`` is the target to run later and the answer is a receipt.
+    """
+
+    session: SessionId
+    invocation_id: str | None
+    function_id: str
+    data: bytes
+    metadata: bytes | None = None
+    queue: str | None = None
+    traceparent: str | None = None
+    baggage: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionInfo:
+    """One registered function of a worker; ``registration`` is the ``registerfunction`` message as it came."""
+
+    function_id: str
+    session: SessionId
+    worker_id: str
+    registration: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerInfo:
+    """One live worker connection. ``connected_at_ms`` is Unix time."""
+
+    session: SessionId
+    worker_id: str
+    address: str
+    connected_at_ms: int
+    invocations_in_flight: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Counters since start, for health checks and logs."""
+
+    connections: int = 0
+    invocations_in_flight: int = 0
+    messages_in: int = 0
+    messages_ignored: int = 0
+    telemetry_frames: int = 0
+    telemetry_bytes: int = 0
+
+
+class Control(Protocol):
+    """What a backend calls. Each method is synchronous, returns quickly and does not raise."""
+
+    def called(self, call: Call) -> None:
+        """A function of the control plane was invoked, or an invocation is to be enqueued."""
+
+    def message(self, session: SessionId, kind: str, message: bytes) -> None:
+        """A registration message of triggers or trigger types arrived: ``kind`` is its ``type``, ``message`` all of it."""
+
+    def settled(self, ticket: int, outcome: Outcome) -> None:
+        """The invocation that ``Backend.invoke`` started with ``ticket`` has come to ``outcome``. Exactly once each."""
+
+    def changed(self, scope: str, key: str, event: bytes) -> None:
+        """A watched scope changed; ``event`` is the state event (JSON). Per key, in commit order."""
+
+    def closed(self, session: SessionId, worker_id: str) -> None:
+        """A worker is gone: its functions and pending invocations are already cleaned up. Last word of a session."""
+
+
+class Backend(Protocol):
+    """The data plane. All methods are called from the Trio thread; the synchronous ones never block."""
+
+    name: Literal["native", "reference"]
+
+    def define(self, function_ids: Sequence[str]) -> None:
+        """Reserves the ids that the control plane provides; workers cannot replace them. Call before ``serve``."""
+
+    async def serve(self, control: Control, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Runs the data plane until cancelled, calling ``control``."""
+
+    async def accept(self, stream: trio.SocketStream) -> None:
+        """Performs the WebSocket upgrade on a fresh connection of the worker port and takes the connection over."""
+
+    def invoke(
+        self,
+        ticket: int,
+        function_id: str,
+        data: bytes,
+        metadata: bytes | None = None,
+        traceparent: str | None = None,
+        baggage: str | None = None,
+    ) -> None:
+        """Invokes a function of a worker or of the state API; ``Control.settled`` gets the outcome.
+
+        A function that does not exist settles with ``function_not_found``.
+        """
+
+    def forget(self, ticket: int) -> None:
+        """Nobody waits for ``ticket`` any more; a late result is dropped and ``settled`` is not called."""
+
+    def settle(self, session: SessionId, invocation_id: str, function_id: str, outcome: Outcome) -> None:
+        """Answers a ``Call``. Does nothing when the caller is gone."""
+
+    def push(self, session: SessionId, message: bytes) -> None:
+        """Sends one wire message to a worker. Does nothing when it is gone."""
+
+    def close(self, session: SessionId, code: int, reason: str) -> None:
+        """Starts the close handshake with one worker."""
+
+    def set_peer_message_max(self, session: SessionId, message_bytes_max: int) -> None:
+        """Sets the largest message this peer can receive; larger ones become ``payload_too_large`` errors."""
+
+    def watch(self, scope: str | None) -> None:
+        """Starts change events for a scope, or for all when ``None``. Counted: pair with ``unwatch``."""
+
+    def unwatch(self, scope: str | None) -> None:
+        """Ends one ``watch``."""
+
+    def functions(self) -> list[FunctionInfo]:
+        """All functions that workers registered, sorted by id."""
+
+    def workers(self) -> list[WorkerInfo]:
+        """All live worker connections, oldest first."""
+
+    def stats(self) -> Stats:
+        """Counters, cheap to read."""
+
+    def close_all(self, code: int, reason: str) -> None:
+        """Starts the close handshake with every connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """One binding of a trigger type and config to a function. ``config`` is parsed JSON, ``metadata`` JSON text."""
+
+    id: str
+    trigger_type: str
+    function_id: str
+    config: Any
+    session: SessionId
+    metadata: bytes | None = None
+    message: bytes = field(default=b"{}", compare=False)
+
+
+class Invoker(Protocol):
+    """How triggers and builtins reach functions: the broker, seen from below."""
+
+    async def invoke(
+        self, function_id: str, data: bytes, *, metadata: bytes | None = None, timeout_s: float | None = None
+    ) -> bytes | None:
+        """Invokes and waits. Raises ``WireError`` for every failure; ``TIMEOUT`` after ``timeout_s``."""
+
+    async def allows(self, condition_function_id: str | None, data: bytes) -> bool:
+        """Asks a condition function: only the boolean ``false`` denies. Raises ``WireError`` when it fails."""
+
+
+class TriggerType(Protocol):
+    """One engine-provided kind of cause. One file each, same order: config, bind, unbind, run (fire), results."""
+
+    ids: tuple[str, ...]
+
+    def bind(self, trigger: Trigger) -> None:
+        """Validates the config and starts firing. Raises ``WireError`` (``trigger_registration_failed``)."""
+
+    def unbind(self, trigger: Trigger) -> None:
+        """Stops firing. A run that is under way finishes."""
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Fires until cancelled; its nursery is the parent of everything this type does in the background."""
+
+
+class Clock(Protocol):
+    """Time as an argument: wall time for calendars, monotonic time for durations."""
+
+    def now(self) -> float:
+        """Unix time in seconds."""
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+
+    async def sleep_until_wall(self, unix_time: float) -> None:
+        """Sleeps until wall time reaches ``unix_time``, also when the wall clock is set."""
