@@ -1,0 +1,2 @@
+//! Load generator for the benchmarks.
+fn main() {}

@@ -1,0 +1,3 @@
+//! Payload codecs. JSON is read as text with spans, never as a tree.
+
+pub mod json;

@@ -1,0 +1,48 @@
+//! One error type for everything a peer is told, with the codes of the wire.
+
+use std::borrow::Cow;
+
+/// An error that a peer is told about: `error` of an `invocationresult`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{code}: {message}")]
+pub struct WireError {
+    /// One of [`code`].
+    pub code: &'static str,
+    /// Names field, value and expectation.
+    pub message: Cow<'static, str>,
+}
+
+impl WireError {
+    /// An error with a text that is known or made up on the spot.
+    pub fn new(code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        WireError { code, message: message.into() }
+    }
+}
+
+/// Error codes that the data plane produces; `iii_fast/protocol.py` has the same list.
+pub mod code {
+    /// No such function.
+    pub const FUNCTION_NOT_FOUND: &str = "function_not_found";
+    /// The worker that executed the invocation is gone.
+    pub const INVOCATION_STOPPED: &str = "invocation_stopped";
+    /// A message that cannot be used but whose sender can be told.
+    pub const INVALID_MESSAGE: &str = "invalid_message";
+    /// A blank namespace.
+    pub const INVALID_NAMESPACE: &str = "INVALID_NAMESPACE";
+    /// The same connection used an invocation id that is in flight.
+    pub const DUPLICATE_INVOCATION_ID: &str = "duplicate_invocation_id";
+    /// One connection has too many invocations in flight.
+    pub const TOO_MANY_INVOCATIONS: &str = "too_many_invocations";
+    /// The worker to be invoked does not read fast enough.
+    pub const WORKER_OVERLOADED: &str = "worker_overloaded";
+    /// The message is larger than its receiver can take.
+    pub const PAYLOAD_TOO_LARGE: &str = "payload_too_large";
+    /// A built-in function cannot use its input.
+    pub const DESERIALIZATION_ERROR: &str = "deserialization_error";
+    /// A value over `max_value_bytes`.
+    pub const VALUE_TOO_LARGE: &str = "VALUE_TOO_LARGE";
+    /// Fills a worker's error that has no code.
+    pub const UNKNOWN: &str = "UNKNOWN";
+    /// A function id that is taken (`registrationrejected`).
+    pub const FUNCTION_NAMESPACE_CONFLICT: &str = "FUNCTION_NAMESPACE_CONFLICT";
+}
