@@ -1,0 +1,29 @@
+"""Settings of the engine and the files they come from. Depends only on ``contracts`` and ``errors``."""
+
+from iii_fast.config.settings import (
+    DEFAULT_HTTP_PORT,
+    DEFAULT_PORT,
+    DEFAULT_QUEUE,
+    BackendName,
+    CronSettings,
+    HttpSettings,
+    QueueConfig,
+    QueueKind,
+    QueueSettings,
+    Settings,
+    StateSettings,
+)
+
+__all__ = [
+    "DEFAULT_HTTP_PORT",
+    "DEFAULT_PORT",
+    "DEFAULT_QUEUE",
+    "BackendName",
+    "CronSettings",
+    "HttpSettings",
+    "QueueConfig",
+    "QueueKind",
+    "QueueSettings",
+    "Settings",
+    "StateSettings",
+]

@@ -1,0 +1,115 @@
+"""What the engine can be told: plain frozen dataclasses with their defaults, and nothing that reads a file.
+
+Everything here is usable without configuration files: ``Settings()`` is the default engine. Units are in the names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Final, Literal, TypeAlias
+
+from iii_fast.contracts import Limits
+from iii_fast.errors import ConfigError
+
+BackendName: TypeAlias = Literal["native", "reference"]
+QueueKind: TypeAlias = Literal["standard", "fifo"]
+
+DEFAULT_PORT: Final = 49134
+DEFAULT_HTTP_PORT: Final = 3111
+DEFAULT_QUEUE: Final = "default"
+"""A named queue of this name always exists."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """The ``http`` trigger's listener. Port 0 lets the system choose."""
+
+    enabled: bool = True
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_HTTP_PORT
+    default_timeout_ms: int = 30_000
+    body_limit_bytes: int = 1 << 20
+    concurrency_request_limit: int = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class CronSettings:
+    """The ``cron`` trigger."""
+
+    enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class QueueConfig:
+    """One named queue. ``max_retries`` counts all attempts; the pause before attempt k+1 is ``backoff_ms * 2**(k-1)``.
+
+    ``message_group_field`` names the payload member that orders a ``fifo`` queue and is required for it.
+    """
+
+    kind: QueueKind = "standard"
+    max_retries: int = 3
+    concurrency: int = 10
+    backoff_ms: int = 1_000
+    message_group_field: str | None = None
+
+
+def _default_queues() -> Mapping[str, QueueConfig]:
+    return MappingProxyType({DEFAULT_QUEUE: QueueConfig()})
+
+
+@dataclass(frozen=True, slots=True)
+class QueueSettings:
+    """Named queues by name, and the defaults of topic queues (``topic``). The queue ``default`` is always there."""
+
+    enabled: bool = True
+    queue_configs: Mapping[str, QueueConfig] = field(default_factory=_default_queues)
+    topic: QueueConfig = QueueConfig()
+
+    def __post_init__(self) -> None:
+        if DEFAULT_QUEUE not in self.queue_configs:
+            queues = {DEFAULT_QUEUE: QueueConfig(), **self.queue_configs}
+            object.__setattr__(self, "queue_configs", MappingProxyType(queues))
+
+
+@dataclass(frozen=True, slots=True)
+class StateSettings:
+    """The state API. ``max_value_bytes`` bounds one stored JSON text; ``None`` leaves only the message limit."""
+
+    enabled: bool = True
+    triggers_enabled: bool = True
+    max_value_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything one engine is started with. ``shutdown_ms`` bounds how long in-flight work may take at the end.
+
+    Raises ``ConfigError`` when ``state.max_value_bytes`` and ``limits.value_bytes_max`` contradict each other; when
+    only one is set the other follows, so each reader may use either.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    http: HttpSettings = HttpSettings()
+    cron: CronSettings = CronSettings()
+    queue: QueueSettings = field(default_factory=QueueSettings)
+    state: StateSettings = StateSettings()
+    limits: Limits = Limits()
+    loops: int = 1
+    backend: BackendName = "native"
+    shutdown_ms: int = 10_000
+
+    def __post_init__(self) -> None:
+        of_state, of_limits = self.state.max_value_bytes, self.limits.value_bytes_max
+        if of_state == of_limits:
+            return
+        if of_state is None:
+            object.__setattr__(self, "state", replace(self.state, max_value_bytes=of_limits))
+        elif of_limits is None:
+            object.__setattr__(self, "limits", replace(self.limits, value_bytes_max=of_state))
+        else:
+            raise ConfigError(
+                f"state.max_value_bytes is {of_state} but limits.value_bytes_max is {of_limits}: give one of them"
+            )
