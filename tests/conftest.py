@@ -49,7 +49,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]:
-    """Replaces a coroutine function (also one under ``hypothesis.given``) by a function that runs it in ``trio.run``."""
+    """Replaces a coroutine function (also under ``hypothesis.given``) by one that runs it in ``trio.run``."""
     test = pyfuncitem.obj
     given = getattr(test, "hypothesis", None)
     body = given.inner_test if given else test
