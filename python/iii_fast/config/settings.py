@@ -96,7 +96,7 @@ class Settings:
     cron: CronSettings = CronSettings()
     queue: QueueSettings = field(default_factory=QueueSettings)
     state: StateSettings = StateSettings()
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     loops: int = 1
     backend: BackendName = "native"
     shutdown_ms: int = 10_000
