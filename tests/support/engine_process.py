@@ -1,0 +1,57 @@
+"""A started engine: ``iii-fast serve`` as a person runs it, on ports that the system chose.
+
+The engine announces its addresses in one log line; how that line looks is known here and nowhere else in the tests.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Final, Self
+
+from tests.support.deadlines import START_S
+from tests.support.line_process import LineProcess
+
+BACKENDS: Final = ("native", "reference")
+LISTENING: Final = re.compile(r"worker=ws://([^:\s]+):(\d+)(?:\s+http=http://([^:\s]+):(\d+))?")
+
+Address = tuple[str, int]
+
+
+class EngineProcess:
+    """One engine. ``worker`` and ``http`` are its addresses (host, port); leave the context and it has ended."""
+
+    def __init__(self, backend: str, *arguments: str, env: Mapping[str, str] | None = None) -> None:
+        ports = ["--host", "127.0.0.1", "--port", "0", "--http-port", "0"]
+        self._start([sys.executable, "-m", "iii_fast", "serve", "--backend", backend, *ports, *arguments], env)
+
+    def _start(self, command: Sequence[str], env: Mapping[str, str] | None) -> None:
+        self.process = LineProcess(command, env)
+        try:
+            line = self.process.wait_for(lambda line: LISTENING.search(line) is not None, START_S)
+        except BaseException:
+            self.process.stop()
+            raise
+        found = LISTENING.search(line)
+        assert found is not None
+        self.worker: Address = (found[1], int(found[2]))
+        self.http: Address = (found[3] or found[1], int(found[4] or 0))
+
+    @property
+    def url(self) -> str:
+        """What an SDK is given."""
+        return f"ws://{self.worker[0]}:{self.worker[1]}"
+
+    def http_url(self, path: str) -> str:
+        """The address of an http trigger's route."""
+        return f"http://{self.http[0]}:{self.http[1]}/{path.lstrip('/')}"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.process.stop()
