@@ -1,0 +1,182 @@
+"""Configuration files of all three generations, and what each of them starts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from iii_fast.config import (
+    Configuration,
+    CronSettings,
+    HttpSettings,
+    QueueConfig,
+    QueueSettings,
+    Settings,
+    StateSettings,
+    read_config,
+)
+from iii_fast.contracts import Limits
+
+OFF_HTTP = HttpSettings(enabled=False)
+OFF_CRON = CronSettings(enabled=False)
+OFF_QUEUE = QueueSettings(enabled=False)
+OFF_STATE = StateSettings(enabled=False)
+NOTHING = Settings(http=OFF_HTTP, cron=OFF_CRON, queue=OFF_QUEUE, state=OFF_STATE)
+
+OLD = """
+# ${A_COMMENT_IS_NOT_A_VALUE}
+port: ${III_PORT:49134}
+modules:
+  - class: modules::state::StateModule
+    config:
+      max_value_bytes: 1048576
+      triggers_enabled: false
+      adapter:
+        class: modules::state::adapters::KvStore
+        config: {store_method: in_memory, save_interval_ms: 5000}
+  - class: modules::api::RestApiModule
+    config:
+      host: 0.0.0.0   # ${NOR_HERE}
+      port: ${HTTP_PORT:3111}
+      default_timeout: 5000
+      body_limit: 2048
+      concurrency_request_limit: 0
+  - class: modules::queue::QueueModule
+    config:
+      queue_configs:
+        payment: {type: fifo, message_group_field: account, max_retries: 5, concurrency: 2, backoff_ms: 10}
+      adapter:
+        class: modules::queue::BuiltinQueueAdapter
+        config: {max_attempts: 7, mode: fifo, concurrency: 4, backoff_ms: 50, poll_interval_ms: 100}
+  - class: modules::cron::CronModule
+    config:
+      adapter: {class: modules::cron::KvCronAdapter, config: {lock_ttl_ms: 30000, lock_index: cron_locks}}
+  - class: modules::telemetry::TelemetryModule
+"""
+
+OLD_SETTINGS = Settings(
+    http=HttpSettings(
+        host="0.0.0.0", port=8080, default_timeout_ms=5000, body_limit_bytes=2048, concurrency_request_limit=1
+    ),
+    queue=QueueSettings(
+        queue_configs={
+            "default": QueueConfig(),
+            "payment": QueueConfig("fifo", max_retries=5, concurrency=2, backoff_ms=10, message_group_field="account"),
+        },
+        topic=QueueConfig("fifo", max_retries=7, concurrency=4, backoff_ms=50),
+    ),
+    state=StateSettings(triggers_enabled=False, max_value_bytes=1048576),
+)
+
+MIDDLE = """
+workers:
+  - name: iii-worker-manager
+    config: {host: 0.0.0.0, port: 50000, handshake_timeout_ms: 2500}
+  - name: iii-http
+    config: {port: 8000}
+  - name: iii-cron
+  - name: iii-queue
+  - name: iii-state
+    config:
+  - name: iii-engine-functions
+"""
+
+NEW = """
+workers:
+  - name: http
+    config:
+      port: 8000
+  - name: state
+"""
+
+VALID = {
+    "0.10 modules": (OLD, OLD_SETTINGS),
+    "0.11 workers": (
+        MIDDLE,
+        Settings(host="0.0.0.0", port=50000, http=HttpSettings(port=8000), limits=Limits(handshake_ms=2500)),
+    ),
+    "0.22 short names": (NEW, replace(NOTHING, http=HttpSettings(port=8000), state=StateSettings())),
+    "empty file": ("", Settings()),
+    "only comments": ("# ${NOTHING}\n", Settings()),
+    "no list": ("port: 1\n", Settings(port=1)),
+    "empty list": ("workers: []\n", NOTHING),
+    "list without a value": ("modules:\n", NOTHING),
+    "both lists": ("modules: [{class: 'modules::cron::CronModule'}]\nworkers: [{name: state}]",
+                   replace(NOTHING, cron=CronSettings(), state=StateSettings())),
+    "names cross the lists": ("modules: [{name: cron}]\nworkers: [{class: 'modules::state::StateModule'}]",
+                              replace(NOTHING, cron=CronSettings(), state=StateSettings())),
+    "own top-level keys": (
+        "host: ::1\nloops: 2\nbackend: reference\nshutdown_ms: 0\nlimits: {connections_max: 5, value_bytes_max: 9}",
+        Settings(
+            host="::1",
+            loops=2,
+            backend="reference",
+            shutdown_ms=0,
+            state=StateSettings(max_value_bytes=9),
+            limits=Limits(connections_max=5, value_bytes_max=9),
+        ),
+    ),
+    "port twice, agreeing": ("port: 7\nworkers: [{name: worker-manager, config: {port: 7}}]", replace(NOTHING, port=7)),
+    "anchors": ("workers: [{name: worker-manager, config: &c {port: 9}}, {name: http, config: *c}]",
+                replace(NOTHING, port=9, http=HttpSettings(port=9))),
+}  # fmt: skip
+
+
+def read(text: str, **environ: str) -> Configuration:
+    return read_config(text, "config.yaml", environ)
+
+
+@pytest.mark.parametrize(("text", "settings"), VALID.values(), ids=VALID.keys())
+def test_a_file_becomes_settings(text: str, settings: Settings) -> None:
+    configuration = read(text, HTTP_PORT="8080")
+    assert configuration.settings == settings
+    assert configuration.warnings == ()
+
+
+def test_what_a_list_leaves_out_is_named() -> None:
+    assert read(NEW).not_started == ("cron", "queue")
+    assert read("port: 1").not_started == ()
+
+
+@pytest.mark.parametrize(
+    ("value", "environ", "port"),
+    [
+        ("${P}", {"P": "8"}, 8),
+        ('"${P}"', {"P": "8"}, 8),
+        ("8${P}", {"P": "08"}, 808),
+        ("${P}${Q}", {"P": "1", "Q": "2"}, 12),
+        ("${P:9}", {}, 9),
+        ("${P:9}", {"P": "8"}, 8),
+        ("${P:}", {}, 49134),
+        ("${P:9}", {"P": ""}, 49134),
+    ],
+)
+def test_variables_are_typed_like_yaml(value: str, environ: dict[str, str], port: int) -> None:
+    assert read(f"port: {value}", **environ).settings.port == port
+
+
+@pytest.mark.parametrize(
+    ("value", "environ", "host"),
+    [
+        ("${H}", {"H": "12"}, "12"),
+        ("${H}", {"H": "true"}, "true"),
+        ("a-${H}.test", {"H": "b"}, "a-b.test"),
+        ("${H:http://x:1}", {}, "http://x:1"),
+        ("${H}", {"H": "x # y: [z]"}, "x # y: [z]"),
+        ("${H}", {"H": "${P}"}, "${P}"),
+        ('"${H:a}}"', {}, "a}"),
+        ("$H ${H", {}, "$H ${H"),
+    ],
+)
+def test_a_variable_cannot_change_the_structure(value: str, environ: dict[str, str], host: str) -> None:
+    assert read(f"host: {value}", **environ).settings.host == host
+
+
+def test_reading_runs_no_code() -> None:
+    text = "x-evil: !!python/object/apply:os.abort []\nport: 5"
+    assert read(text).settings.port == 5
+
+
+def test_contradicting_bounds_are_an_error() -> None:
+    with pytest.raises(Exception, match=r"state\.max_value_bytes is 1 but limits\.value_bytes_max is 2"):
+        Settings(state=StateSettings(max_value_bytes=1), limits=Limits(value_bytes_max=2))

@@ -1,0 +1,229 @@
+"""Every error and warning of configuration files, to the letter: people read these texts when nothing works."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from iii_fast.config import load_config, read_config
+from iii_fast.errors import ConfigError
+
+ERRORS = {
+    "missing variable": (
+        "a: 1\nport: ${NOPE}",
+        "c.yaml:2: variable NOPE is not set and has no default; set it, or write ${NOPE:default}",
+    ),
+    "missing variable in a block": (
+        "x: |\n  one\n  two ${NOPE}",
+        "c.yaml:3: variable NOPE is not set and has no default; set it, or write ${NOPE:default}",
+    ),
+    "missing variable in an ignored worker": (
+        "workers:\n- name: payments\n  config: {a: '${NOPE}'}",
+        "c.yaml:3: variable NOPE is not set and has no default; set it, or write ${NOPE:default}",
+    ),
+    "nameless variable": (
+        "port: ${}",
+        "c.yaml:1: variable (without a name) is not set and has no default; set it, or write ${:default}",
+    ),
+    "text for a number": ("port: abc", 'c.yaml:1: file.port is "abc", expected an integer from 0 to 65535'),
+    "quoted number": ('port: "5"', 'c.yaml:1: file.port is "5", expected an integer from 0 to 65535'),
+    "number out of bounds": ("port: 65536", "c.yaml:1: file.port is 65536, expected an integer from 0 to 65535"),
+    "negative": ("loops: -1", "c.yaml:1: file.loops is -1, expected an integer from 1 to 64"),
+    "fraction": ("loops: 1.5", 'c.yaml:1: file.loops is "1.5", expected an integer from 1 to 64'),
+    "boolean for a number": ("port: true", "c.yaml:1: file.port is true, expected an integer from 0 to 65535"),
+    "mapping for a number": ("port: {a: 1}", "c.yaml:1: file.port is a mapping, expected an integer from 0 to 65535"),
+    "huge number": ("port: " + "9" * 30, f'c.yaml:1: file.port is "{"9" * 30}", expected an integer from 0 to 65535'),
+    "number for text": ("host: 5", "c.yaml:1: file.host is 5, expected text"),
+    "empty text": ('host: ""', 'c.yaml:1: file.host is "", expected text'),
+    "choice": ("backend: nativ", 'c.yaml:1: file.backend is "nativ", expected native or reference'),
+    "number for a boolean": (
+        "workers:\n- name: state\n  config:\n    triggers_enabled: yes",
+        'c.yaml:4: state.triggers_enabled is "yes", expected true or false',
+    ),
+    "list for a mapping": (
+        "workers:\n- name: http\n  config: []",
+        "c.yaml:3: worker.config is a list, expected a mapping",
+    ),
+    "mapping for a list": ("workers: {http: {}}", "c.yaml:1: file.workers is a mapping, expected a list"),
+    "text in the list": (
+        "workers:\n- http",
+        'c.yaml:2: an entry of workers is "http", expected a mapping with `name:`',
+    ),
+    "nameless worker": ("workers:\n- config: {}", "c.yaml:2: a worker has no `name:` (or `class:`)"),
+    "two names": (
+        "workers:\n- name: http\n  class: modules::cron::CronModule",
+        "c.yaml:3: a worker has both name `http` and class `modules::cron::CronModule`; keep one of them",
+    ),
+    "twice under two names": (
+        "workers:\n- name: iii-http\n- name: http",
+        "c.yaml:3: `http` configures the same thing as `iii-http` on line 2; keep one of them",
+    ),
+    "twice across the lists": (
+        "modules:\n- class: modules::state::StateModule\nworkers:\n- name: state",
+        "c.yaml:2: `modules::state::StateModule` configures the same thing as `state` on line 4; keep one of them",
+    ),
+    "two ports": (
+        "port: 1\nworkers:\n- name: iii-worker-manager\n  config: {port: 2}",
+        "c.yaml:4: iii-worker-manager.port is 2, but `port` on line 1 is 1; keep one",
+    ),
+    "key given twice": ("port: 1\nhost: a\nport: 2", "c.yaml:3: key `port` is given twice, first on line 1"),
+    "key that is no text": ("? [a]\n: 1", "c.yaml:1: a key is a list, expected text"),
+    "recursive anchor": ("a: &x [*x]", "c.yaml:1: an anchor contains itself"),
+    "no mapping": ("- a", "c.yaml:1: the file holds a list, expected a mapping with `workers:` or `modules:`"),
+    "syntax": ("a: 1\n  b: 2", "c.yaml:2: not valid YAML: mapping values are not allowed here"),
+    "unclosed": ("a: [1\nb: 2", "c.yaml:2: not valid YAML: expected ',' or ']', but got ':'"),
+    "control character": ("a: 1\nb: \x01", "c.yaml:2: not valid YAML: special characters are not allowed"),
+    "two documents": ("a: 1\n---\nb: 2", "c.yaml:2: not valid YAML: but found another document"),
+    "undefined alias": ("\na: *x", "c.yaml:2: not valid YAML: found undefined alias 'x'"),
+    "unknown adapter": (
+        "workers:\n- name: state\n  config:\n    adapter:\n      name: rediss",
+        'c.yaml:5: state.adapter.name is "rediss", expected one of kv, redis, bridge (did you mean `redis`?)',
+    ),
+    "adapter of another worker": (
+        "workers:\n- name: cron\n  config: {adapter: {class: 'modules::state::adapters::Bridge'}}",
+        'c.yaml:3: cron.adapter.class is "modules::state::adapters::Bridge", expected kv or redis',
+    ),
+    "fifo without a group": (
+        "workers:\n- name: queue\n  config:\n    queue_configs:\n      pay:\n        type: fifo",
+        "c.yaml:6: queue.queue_configs.pay.message_group_field is missing, "
+        "expected the payload member that orders a fifo queue",
+    ),
+    "queue that is no mapping": (
+        "workers:\n- name: queue\n  config:\n    queue_configs:\n      pay: 3",
+        "c.yaml:5: queue.queue_configs.pay is 3, expected a mapping",
+    ),
+    "queue without concurrency": (
+        "workers: [{name: queue, config: {queue_configs: {a: {concurrency: 0}}}}]",
+        "c.yaml:1: queue.queue_configs.a.concurrency is 0, expected an integer from 1 to 1000000",
+    ),
+    "rbac": (
+        "workers:\n- name: iii-worker-manager\n  config:\n    rbac: {auth_function_id: auth}",
+        "c.yaml:4: iii-worker-manager.rbac is not supported yet, and without it the port would be open to everybody; "
+        "remove it, and protect the port by other means",
+    ),
+    "call middleware": (
+        "workers: [{name: worker-manager, config: {middleware_function_id: m}}]",
+        "c.yaml:1: worker-manager.middleware_function_id is not supported yet, and calls would pass unchecked; "
+        "remove it to start without",
+    ),
+    "http middleware": (
+        "workers: [{name: http, config: {middleware: [{function_id: auth}]}}]",
+        "c.yaml:1: http.middleware is not supported yet, and requests would pass unchecked; remove it to start without",
+    ),
+}
+
+LOST = "IS KEPT IN MEMORY ONLY AND IS LOST WHEN THE ENGINE STOPS"
+
+WARNINGS = {
+    "close key": (
+        "workers:\n- name: http\n  config:\n    prot: 1",
+        "c.yaml:4: unknown key `prot` in http is ignored (did you mean `port`?)",
+    ),
+    "distant key": (
+        "workers:\n- name: worker-manager\n  config:\n    zzz: 1",
+        "c.yaml:4: unknown key `zzz` in worker-manager is ignored "
+        "(known: handshake_timeout_ms, host, middleware_function_id, port, rbac)",
+    ),
+    "top-level key": ("wrokers: []", "c.yaml:1: unknown key `wrokers` in file is ignored (did you mean `workers`?)"),
+    "key of an entry": (
+        "workers:\n- name: cron\n  confg: {}",
+        "c.yaml:3: unknown key `confg` in worker is ignored (did you mean `config`?)",
+    ),
+    "key of an adapter": (
+        "workers:\n- name: cron\n  config:\n    adapter:\n      name: kv\n      config:\n        lock_tll_ms: 1",
+        "c.yaml:7: unknown key `lock_tll_ms` in cron.adapter.config is ignored (did you mean `lock_ttl_ms`?)",
+    ),
+    "key of a queue": (
+        "workers: [{name: queue, config: {queue_configs: {a: {retries: 1}}}}]",
+        "c.yaml:1: unknown key `retries` in queue.queue_configs.a is ignored (did you mean `max_retries`?)",
+    ),
+    "key of the limits": (
+        "limits: {conections_max: 1}",
+        "c.yaml:1: unknown key `conections_max` in limits is ignored (did you mean `connections_max`?)",
+    ),
+    "close worker": (
+        "workers:\n- name: iii-htpp",
+        "c.yaml:2: unknown worker `iii-htpp` is ignored (did you mean `iii-http`?)",
+    ),
+    "distant worker": (
+        "workers:\n- name: payments",
+        "c.yaml:2: unknown worker `payments` is ignored: this engine starts no programs; "
+        "start it yourself and it connects to the worker port",
+    ),
+    "container": (
+        "workers:\n- name: http\n  image: example/http:1",
+        "c.yaml:2: worker `http`, a container image, is ignored: this engine starts no programs; "
+        "start it yourself and it connects to the worker port",
+    ),
+    "stream": (
+        "workers: [{name: iii-stream, config: {anything: 1}}]",
+        "c.yaml:1: `iii-stream` is not supported yet: `stream::*` functions and the stream port are not there",
+    ),
+    "pubsub": (
+        "modules: [{class: 'modules::pubsub::PubSubModule'}]",
+        "c.yaml:1: `modules::pubsub::PubSubModule` is not supported yet: "
+        "`publish` and the trigger type `subscribe` are not there",
+    ),
+    "exec": (
+        "workers: [{name: iii-exec}]",
+        "c.yaml:1: `iii-exec` is not supported yet: its commands are NOT RUN; start them yourself",
+    ),
+    "state in a file": (
+        "workers:\n- name: state\n  config:\n    adapter:\n      name: kv\n      config: {store_method: file_based}",
+        f"c.yaml:6: state store_method `file_based` is not supported yet: state {LOST}",
+    ),
+    "state in redis": (
+        "workers:\n- name: state\n  config:\n    adapter: {name: redis, config: {redis_url: 'redis://x'}}",
+        f"c.yaml:4: state adapter `redis` is not supported yet: state {LOST}, and is not shared with other engines",
+    ),
+    "queue in a file": (
+        "workers:\n- name: queue\n  config:\n    adapter: {name: builtin, config: {store_method: file_based}}",
+        f"c.yaml:4: queue store_method `file_based` is not supported yet: queued work {LOST}",
+    ),
+    "queue in rabbitmq": (
+        "workers: [{name: queue, config: {adapter: {name: rabbitmq, config: {amqp_url: x, prefetch_count: 1}}}}]",
+        f"c.yaml:1: queue adapter `rabbitmq` is not supported yet: queued work {LOST}, "
+        "and is not shared with other engines",
+    ),
+    "cron in redis": (
+        "workers: [{name: cron, config: {adapter: {name: redis}}}]",
+        "c.yaml:1: cron adapter `redis` is not supported yet: locks are not shared, "
+        "SEVERAL ENGINES WOULD EACH FIRE THE SAME TICK",
+    ),
+    "cors": (
+        "workers: [{name: http, config: {cors: {allowed_origins: ['*']}}}]",
+        "c.yaml:1: http.cors is not supported yet: no CORS headers are sent, "
+        "so browsers allow pages of the same origin only",
+    ),
+    "grace": (
+        "registration_namespace_grace_ms: 1",
+        "c.yaml:1: file.registration_namespace_grace_ms is not supported yet: registrations are never held back",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), ERRORS.values(), ids=ERRORS.keys())
+def test_an_error_names_file_line_value_and_expectation(text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_config(text, "c.yaml", {})
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(("text", "message"), WARNINGS.values(), ids=WARNINGS.keys())
+def test_a_warning_says_what_happens_instead(text: str, message: str) -> None:
+    assert read_config(text, "c.yaml", {}).warnings == (message,)
+
+
+def test_warnings_come_in_the_order_of_the_file() -> None:
+    text = "workers:\n- name: http\n  config:\n    prot: 1\n- name: payments\nwrokers: 1"
+    lines = [int(one.split(":")[1]) for one in read_config(text, "c.yaml", {}).warnings]
+    assert lines == [4, 5, 6]
+
+
+def test_strict_turns_warnings_into_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("prot: 1\nhots: a\n")
+    assert len(load_config(file, environ={}).warnings) == 2
+    with pytest.raises(ConfigError) as caught:
+        load_config(file, environ={}, strict=True)
+    assert str(caught.value).splitlines() == list(load_config(file, environ={}).warnings)
