@@ -1,0 +1,102 @@
+"""The command ``iii-fast``: picks the subcommand and turns failures into a line on stderr and an exit status.
+
+Status 0 is success, 1 a failure that was told, 2 a usage error. Only subcommand modules know more.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from iii_fast.errors import BackendMissingError, ConfigError, WireError
+
+HELP: Final = """\
+usage: iii-fast [serve] [options]
+       iii-fast trigger FUNCTION [key=value ...] [options]
+       iii-fast --version
+
+An engine for iii workers: functions, triggers and state over one WebSocket.
+
+commands:
+  serve      start the engine (also when no command is given)
+  trigger    call a function through a running engine and print its result
+
+examples:
+  iii-fast serve                       start with state, http, cron and queue on
+                                       ws://127.0.0.1:49134 and http://127.0.0.1:3111
+  iii-fast -c iii-config.yaml          start as the file says
+  iii-fast trigger state::get scope=users key=ada
+
+`iii-fast COMMAND --help` tells more about a command.
+"""
+
+
+def _serve(arguments: Sequence[str]) -> None:
+    from iii_fast.cli import serve
+
+    serve.main(arguments)
+
+
+def _trigger(arguments: Sequence[str]) -> None:
+    from iii_fast.cli import trigger
+
+    trigger.main(arguments)
+
+
+def _version(_: Sequence[str]) -> None:
+    from iii_fast.cli import version
+
+    print(version.text())
+
+
+def _help(_: Sequence[str]) -> None:
+    print(HELP, end="")
+
+
+COMMANDS: Final[Mapping[str, Callable[[Sequence[str]], None]]] = {
+    "serve": _serve,
+    "trigger": _trigger,
+    "t": _trigger,
+    "version": _version,
+    "--version": _version,
+    "-V": _version,
+    "-v": _version,
+    "help": _help,
+    "--help": _help,
+    "-h": _help,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line (default: ``sys.argv``) and returns the exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        command = COMMANDS.get(given[0]) if given else None
+        if command is not None:
+            command(given[1:])
+        elif given and not given[0].startswith("-"):
+            return _unknown(given[0])
+        else:
+            _serve(given)
+    except (ConfigError, BackendMissingError, WireError) as error:
+        return _tell(str(error), 1)
+    except SystemExit as leaving:  # argparse leaves this way
+        return leaving.code if isinstance(leaving.code, int) else 0
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _unknown(name: str) -> int:
+    from iii_fast.config.report import suggestion
+
+    words = [word for word in COMMANDS if word.isalpha()]
+    hint = suggestion(name, words) or f"known: {', '.join(words)}"
+    return _tell(f"unknown command `{name}` ({hint})", 2)
+
+
+def _tell(text: str, status: int) -> int:
+    for line in text.splitlines():
+        print(f"iii-fast: {line}", file=sys.stderr)
+    return status
