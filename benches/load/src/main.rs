@@ -1,2 +1,54 @@
-//! Load generator for the benchmarks.
-fn main() {}
+//! Load generator, echo bound and checker for the benchmarks. See `benches/README.md`.
+
+mod drive;
+mod echo;
+mod failure;
+mod flight;
+mod frame;
+mod handshake;
+mod memory;
+mod message;
+mod meter;
+mod net;
+mod options;
+mod random;
+mod relay;
+mod state;
+mod value;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use failure::{During, Failure};
+use options::Options;
+
+const USAGE: &str = "usage: iii-fast-load echo|state|large|fill|relay|memory [--option value ...]";
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "iii-fast-load: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Returns whether every answer was right and came.
+fn run() -> Result<bool, Failure> {
+    let mut arguments = std::env::args().skip(1);
+    let command = arguments.next().ok_or_else(|| Failure::Usage(USAGE.into()))?;
+    let options = Options::parse(arguments)?;
+    let (report, good) = match command.as_str() {
+        "echo" => return echo::run(options).map(|()| true),
+        "memory" => return memory::run(options).map(|()| true),
+        "relay" => relay::run(options)?,
+        "state" => state::run(options, &state::STATE)?,
+        "large" => state::run(options, &state::LARGE)?,
+        "fill" => state::run(options, &state::FILL)?,
+        _ => return Err(Failure::Usage(USAGE.into())),
+    };
+    writeln!(io::stdout(), "{}", report.line()).during("print")?;
+    Ok(good)
+}

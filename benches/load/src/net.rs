@@ -1,0 +1,274 @@
+//! Many non-blocking WebSocket connections on one thread. Only this file polls, reads and writes sockets.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Instant;
+
+use rustix::event::{Timespec, epoll};
+
+use crate::failure::{During, Failure};
+use crate::frame::{self, opcode};
+use crate::random::Random;
+
+/// Read at most this much of one connection per turn: several full batches of small frames, a quarter of a large one.
+const READ_BYTES: usize = 256 << 10;
+const EVENTS_PER_WAIT: usize = 512;
+const WAKER: u64 = u64::MAX;
+
+/// Frames on their way to one peer.
+pub struct Outbox {
+    bytes: Vec<u8>,
+    sent: usize,
+    /// Given on the client side of a connection, where frames must be masked.
+    masks: Option<Random>,
+}
+
+impl Outbox {
+    /// Queues one text message.
+    #[inline]
+    pub fn text(&mut self, payload: &[u8]) {
+        frame::encode(&mut self.bytes, opcode::TEXT, payload, self.masks.as_mut());
+    }
+}
+
+/// What is done with the messages of the connections.
+pub trait Handler {
+    /// One complete message of connection `peer` came at `now` (nanoseconds of `Net::now`).
+    fn message(&mut self, peer: usize, text: &[u8], outbox: &mut Outbox, now: u64);
+
+    /// Connection `peer` ended. Whoever still needs it returns the failure.
+    fn closed(&mut self, peer: usize, reason: String) -> Result<(), Failure> {
+        Err(Failure::Peer { peer, reason })
+    }
+}
+
+struct Peer {
+    stream: TcpStream,
+    leftover: Vec<u8>,
+    fragments: Option<Vec<u8>>,
+    outbox: Outbox,
+    waits_to_write: bool,
+}
+
+/// Which side of its connections this process is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// Opened them; masks what it sends.
+    Client,
+    /// Accepted them; receives masked frames.
+    Server,
+}
+
+/// All connections of the process.
+pub struct Net {
+    epoll: OwnedFd,
+    events: Vec<epoll::Event>,
+    peers: Vec<Option<Peer>>,
+    scratch: Vec<u8>,
+    side: Side,
+    seed: u64,
+    start: Instant,
+}
+
+impl Net {
+    /// No connections yet; `seed` makes the masks.
+    pub fn new(side: Side, seed: u64) -> Result<Self, Failure> {
+        Ok(Self {
+            epoll: epoll::create(epoll::CreateFlags::CLOEXEC).during("create epoll")?,
+            events: Vec::with_capacity(EVENTS_PER_WAIT),
+            peers: Vec::new(),
+            scratch: vec![0; READ_BYTES],
+            side,
+            seed,
+            start: Instant::now(),
+        })
+    }
+
+    /// Nanoseconds since this object was made.
+    pub fn now(&self) -> u64 {
+        self.start.elapsed().as_nanos() as u64
+    }
+
+    /// Takes over an upgraded stream with the bytes that were already read from it; returns its index.
+    pub fn add(&mut self, stream: TcpStream, leftover: Vec<u8>) -> Result<usize, Failure> {
+        let index = self.peers.iter().position(Option::is_none).unwrap_or(self.peers.len());
+        let data = epoll::EventData::new_u64(index as u64);
+        epoll::add(&self.epoll, &stream, data, epoll::EventFlags::IN).during("watch a connection")?;
+        let masks = (self.side == Side::Client).then(|| Random::new(self.seed, u64::MAX - index as u64));
+        let outbox = Outbox { bytes: Vec::new(), sent: 0, masks };
+        let peer = Some(Peer { stream, leftover, fragments: None, outbox, waits_to_write: false });
+        match self.peers.get_mut(index) {
+            Some(free) => *free = peer,
+            None => self.peers.push(peer),
+        }
+        Ok(index)
+    }
+
+    /// Watches one more descriptor: `step` says when it is readable.
+    pub fn watch(&mut self, waker: impl AsFd) -> io::Result<()> {
+        Ok(epoll::add(&self.epoll, waker, epoll::EventData::new_u64(WAKER), epoll::EventFlags::IN)?)
+    }
+
+    /// Queues messages for one connection and sends what the socket takes.
+    pub fn send(&mut self, peer: usize, fill: impl FnOnce(&mut Outbox, u64)) -> Result<(), Failure> {
+        let now = self.now();
+        let epoll = self.epoll.as_fd();
+        match self.peers.get_mut(peer) {
+            Some(Some(entry)) => {
+                fill(&mut entry.outbox, now);
+                entry.flush(epoll, peer).during("write")
+            }
+            _ => Err(Failure::Peer { peer, reason: "it is not open".into() }),
+        }
+    }
+
+    /// Waits at most `patience_ms` for something to happen and serves it. Returns whether the watched descriptor is readable.
+    pub fn step(&mut self, patience_ms: u32, handler: &mut impl Handler) -> Result<bool, Failure> {
+        let patience =
+            Timespec { tv_sec: i64::from(patience_ms / 1000), tv_nsec: i64::from(patience_ms % 1000) * 1_000_000 };
+        self.events.clear();
+        match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut self.events), Some(&patience)) {
+            Ok(_) => {}
+            Err(rustix::io::Errno::INTR) => return Ok(false),
+            Err(error) => return Err(error).during("wait for events"),
+        }
+        let mut woken = false;
+        for position in 0..self.events.len() {
+            let event = self.events[position];
+            if event.data.u64() == WAKER {
+                woken = true;
+            } else {
+                self.serve(event.data.u64() as usize, handler)?;
+            }
+        }
+        Ok(woken)
+    }
+
+    fn serve(&mut self, index: usize, handler: &mut impl Handler) -> Result<(), Failure> {
+        let now = self.now();
+        let Some(Some(peer)) = self.peers.get_mut(index) else { return Ok(()) };
+        let masked = self.side == Side::Server;
+        let ended =
+            match peer.receive(&mut self.scratch, masked, |text, outbox| handler.message(index, text, outbox, now)) {
+                Ok(None) => peer.flush(self.epoll.as_fd(), index).err().map(|error| error.to_string()),
+                Ok(ended) => ended,
+                Err(error) => Some(error.to_string()),
+            };
+        let Some(reason) = ended else { return Ok(()) };
+        self.peers[index] = None;
+        handler.closed(index, reason)
+    }
+}
+
+impl Peer {
+    /// One read, then every complete message. `Some(reason)`: the connection is over.
+    fn receive(
+        &mut self,
+        scratch: &mut [u8],
+        masked: bool,
+        mut take: impl FnMut(&[u8], &mut Outbox),
+    ) -> io::Result<Option<String>> {
+        let count = match self.stream.read(scratch) {
+            Ok(0) => return Ok(Some("ended by the other side".into())),
+            Ok(count) => count,
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let fresh = &mut scratch[..count];
+        if self.leftover.is_empty() {
+            let (used, ended) = self.frames(fresh, masked, &mut take)?;
+            self.leftover.extend_from_slice(&fresh[used..]);
+            return Ok(ended);
+        }
+        let mut bytes = std::mem::take(&mut self.leftover);
+        bytes.extend_from_slice(fresh);
+        let (used, ended) = self.frames(&mut bytes, masked, &mut take)?;
+        bytes.drain(..used);
+        self.leftover = bytes;
+        Ok(ended)
+    }
+
+    fn frames(
+        &mut self,
+        bytes: &mut [u8],
+        masked: bool,
+        take: &mut impl FnMut(&[u8], &mut Outbox),
+    ) -> io::Result<(usize, Option<String>)> {
+        let mut used = 0;
+        while let Some(frame) = frame::decode(&mut bytes[used..]).map_err(io::Error::other)? {
+            if frame.masked != masked {
+                return Err(io::Error::other("masking is not that of its side"));
+            }
+            let payload = &bytes[used + frame.start..used + frame.end];
+            used += frame.end;
+            match frame.opcode {
+                opcode::TEXT if frame.last && self.fragments.is_none() => take(payload, &mut self.outbox),
+                opcode::TEXT if self.fragments.is_none() => self.fragments = Some(payload.to_vec()),
+                opcode::CONTINUATION => self.continuation(payload, frame.last, take)?,
+                opcode::PING => {
+                    let Outbox { bytes, masks, .. } = &mut self.outbox;
+                    frame::encode(bytes, opcode::PONG, payload, masks.as_mut());
+                }
+                opcode::PONG => {}
+                opcode::CLOSE => return Ok((used, Some(close_reason(payload)))),
+                other => return Err(io::Error::other(format!("unexpected frame with opcode {other}"))),
+            }
+        }
+        Ok((used, None))
+    }
+
+    fn continuation(
+        &mut self,
+        payload: &[u8],
+        last: bool,
+        take: &mut impl FnMut(&[u8], &mut Outbox),
+    ) -> io::Result<()> {
+        let mut message = self.fragments.take().ok_or_else(|| io::Error::other("a continuation of nothing"))?;
+        message.extend_from_slice(payload);
+        if last {
+            take(&message, &mut self.outbox);
+        } else {
+            self.fragments = Some(message);
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn flush(&mut self, epoll: impl AsFd, index: usize) -> io::Result<()> {
+        while self.outbox.sent < self.outbox.bytes.len() {
+            match self.stream.write(&self.outbox.bytes[self.outbox.sent..]) {
+                Ok(count) => self.outbox.sent += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return self.wait_to_write(epoll, index, true);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.outbox.bytes.clear();
+        self.outbox.sent = 0;
+        self.wait_to_write(epoll, index, false)
+    }
+
+    #[inline]
+    fn wait_to_write(&mut self, epoll: impl AsFd, index: usize, wanted: bool) -> io::Result<()> {
+        if self.waits_to_write == wanted {
+            return Ok(());
+        }
+        self.waits_to_write = wanted;
+        let flags = if wanted { epoll::EventFlags::IN | epoll::EventFlags::OUT } else { epoll::EventFlags::IN };
+        Ok(epoll::modify(epoll, &self.stream, epoll::EventData::new_u64(index as u64), flags)?)
+    }
+}
+
+fn close_reason(payload: &[u8]) -> String {
+    match payload {
+        [a, b, reason @ ..] => {
+            format!("closed with {} {}", u16::from_be_bytes([*a, *b]), String::from_utf8_lossy(reason))
+        }
+        _ => "closed without a code".into(),
+    }
+}
