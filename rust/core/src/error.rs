@@ -45,4 +45,20 @@ pub mod code {
     pub const UNKNOWN: &str = "UNKNOWN";
     /// A function id that is taken (`registrationrejected`).
     pub const FUNCTION_NAMESPACE_CONFLICT: &str = "FUNCTION_NAMESPACE_CONFLICT";
+
+    /// All of them.
+    pub const ALL: [&str; 12] = [
+        FUNCTION_NOT_FOUND,
+        INVOCATION_STOPPED,
+        INVALID_MESSAGE,
+        INVALID_NAMESPACE,
+        DUPLICATE_INVOCATION_ID,
+        TOO_MANY_INVOCATIONS,
+        WORKER_OVERLOADED,
+        PAYLOAD_TOO_LARGE,
+        DESERIALIZATION_ERROR,
+        VALUE_TOO_LARGE,
+        UNKNOWN,
+        FUNCTION_NAMESPACE_CONFLICT,
+    ];
 }

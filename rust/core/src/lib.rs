@@ -1,11 +1,23 @@
 //! The data plane of iii-fast without I/O: no sockets, files, threads, clock or Python in here.
 //!
-//! Bytes come in through [`ws`], become messages, and are served from [`state`] or relayed to another session.
-//! Time comes in as an argument.
+//! Bytes come in through [`ws`], become messages ([`message`]), and are served from [`state`], relayed to another session
+//! ([`dispatch`], [`invocation`]) or queued for the control plane ([`calls`]). Time comes in as an argument.
 
+pub mod calls;
 pub mod codec;
+pub mod control;
+pub mod core;
+pub mod dispatch;
 pub mod error;
+pub mod invocation;
 pub mod limits;
+pub mod loopback;
+pub mod message;
+pub mod outbox;
+pub mod outcome;
 pub mod parts;
+pub mod peer;
+pub mod registry;
+pub mod session;
 pub mod state;
 pub mod ws;

@@ -10,3 +10,45 @@ pub const MESSAGE_BYTES_MAX: usize = 64 << 20;
 /// From this size on a payload is shared between the map and the outbox instead of copied: below it, copying costs less
 /// than one more part in a scattered write.
 pub const SHARE_BYTES_MIN: usize = 4 << 10;
+
+/// Bounds that an installation may set; defaults and reasons are in `iii_fast/contracts.py` and ARCHITECTURE.md.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Largest message in either direction, bytes.
+    pub message_bytes_max: usize,
+    /// Largest value in state, bytes of its JSON text; none is unlimited.
+    pub value_bytes_max: Option<usize>,
+    /// With more than this in its outbox a peer is no longer read, bytes.
+    pub outbox_throttle_bytes: usize,
+    /// Beyond this no invocation is sent to a worker, bytes.
+    pub outbox_bytes_max: usize,
+    /// Invocations one connection may wait for.
+    pub invocations_in_flight_max: u32,
+    /// Silence after which a peer is pinged, ms.
+    pub ping_interval_ms: u64,
+    /// Silence after which a peer is given up, ms.
+    pub silence_ms: u64,
+    /// How long a full outbox may make no progress, ms.
+    pub stall_ms: u64,
+    /// How long the other half of the close handshake may take, ms.
+    pub close_ms: u64,
+    /// Locks of the state map; a power of two.
+    pub stripes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            message_bytes_max: MESSAGE_BYTES_MAX,
+            value_bytes_max: None,
+            outbox_throttle_bytes: 8 << 20,
+            outbox_bytes_max: 160 << 20,
+            invocations_in_flight_max: 100_000,
+            ping_interval_ms: 20_000,
+            silence_ms: 60_000,
+            stall_ms: 30_000,
+            close_ms: 5_000,
+            stripes: 64,
+        }
+    }
+}

@@ -1,1 +1,13 @@
-//! Sockets for the core.
+//! Sockets for the core: epoll turns, outboxes, backpressure, liveness. The only crate that does socket I/O.
+//!
+//! A [`Reactor`] owns the connections that were given to it. It is driven either by turns ([`Reactor::turn`], from an event
+//! loop that waits on [`Reactor::fd`]) or by [`Reactor::run`] in a thread of its own. Other threads reach it through its
+//! [`Inbox`](inbox::Inbox).
+
+pub mod inbox;
+mod link;
+mod liveness;
+pub mod poller;
+mod reactor;
+
+pub use reactor::{Reactor, Turn, reactors};

@@ -1,0 +1,210 @@
+"""The native backend: Trio's side of the Rust data plane.
+
+With one loop the reactor turns inside Trio: a task waits until the reactor's descriptor is readable and then lets it serve everything
+that is ready in one call without the interpreter. With more, each reactor blocks in a thread of its own and only the
+calls for Python come to the Trio loop. Both ways Python sees calls in one order, from one queue.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import trio
+
+from iii_fast import _core
+from iii_fast.contracts import Call, Control, FunctionInfo, Limits, Outcome, SessionId, Stats, WorkerInfo
+from iii_fast.errors import WireError
+from iii_fast.protocol import Code
+from iii_fast.transport.handshake import HandshakeError, upgrade
+
+log = logging.getLogger(__name__)
+
+
+class NativeBackend:
+    """``contracts.Backend`` on the Rust extension.
+
+    ``loops``: reactors, 1 to 256. ``echo_path``: a path whose connections get every message back, for conformance tests.
+    """
+
+    name: Literal["native"] = "native"
+
+    def __init__(self, limits: Limits, loops: int = 1, echo_path: str | None = None) -> None:
+        self._limits = limits
+        self._core = _core.Core(limits, loops)
+        self._reactors = self._core.take_reactors()
+        self._routes = {"/": "worker", "/otel": "telemetry"}
+        if echo_path is not None:
+            self._routes[echo_path] = "echo"
+        self._upgrading = 0
+        self._next_reactor = 0
+
+    # --- running -------------------------------------------------------------------------------------------------
+
+    async def serve(self, control: Control, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Runs the reactors until cancelled."""
+        handlers = _handlers(control)
+        async with trio.open_nursery() as nursery:
+            if len(self._reactors) == 1:
+                nursery.start_soon(self._run_turns, self._reactors[0], handlers)
+            else:
+                nursery.start_soon(self._run_calls, handlers)
+                for reactor in self._reactors:
+                    nursery.start_soon(_run_in_thread, reactor)
+            task_status.started()
+
+    async def _run_turns(self, reactor: _core.Reactor, handlers: _Handlers) -> None:
+        descriptor, turn = reactor.fileno(), reactor.turn
+        wait_readable, checkpoint = trio.lowlevel.wait_readable, trio.lowlevel.checkpoint
+        while True:
+            await wait_readable(descriptor)
+            while turn():
+                self._handle_calls(handlers)
+                await checkpoint()
+            self._handle_calls(handlers)
+
+    async def _run_calls(self, handlers: _Handlers) -> None:
+        descriptor = self._core.fileno()
+        while True:
+            await trio.lowlevel.wait_readable(descriptor)
+            self._handle_calls(handlers)
+
+    def _handle_calls(self, handlers: _Handlers) -> None:
+        calls = self._core.take_calls()
+        if not calls:
+            return
+        for kind, *arguments in calls:
+            try:
+                handlers[kind](*arguments)
+            except Exception:
+                log.exception("control plane failed on a call; this is a bug of iii-fast", extra={"call": kind})
+        self._core.handled()
+
+    # --- connections ---------------------------------------------------------------------------------------------
+
+    async def accept(self, stream: trio.SocketStream) -> None:
+        """Upgrades the connection and gives its socket to a reactor."""
+        self._upgrading += 1
+        try:
+            busy = self._core.stats()[0] + self._upgrading > self._limits.connections_max
+            with trio.move_on_after(self._limits.handshake_ms / 1000) as scope:
+                upgraded = await upgrade(stream, self._routes, busy=busy)
+            if scope.cancelled_caught:
+                log.info("handshake not finished within %d ms", self._limits.handshake_ms)
+                return
+            self._adopt(stream, self._routes[upgraded.path], upgraded.leftover)
+        except HandshakeError as error:
+            log.debug("connection refused: %s", error)
+        finally:
+            self._upgrading -= 1
+            trio.lowlevel.notify_closing(stream.socket)
+            stream.socket.close()
+
+    def _adopt(self, stream: trio.SocketStream, purpose: str, leftover: bytes) -> None:
+        socket = stream.socket
+        host, port, *_ = socket.getpeername()
+        reactor = self._reactors[self._next_reactor]
+        self._next_reactor = (self._next_reactor + 1) % len(self._reactors)
+        trio.lowlevel.notify_closing(socket)
+        reactor.adopt(socket.detach(), leftover, purpose, f"{host}:{port}", int(time.time() * 1000))
+
+    # --- commands ------------------------------------------------------------------------------------------------
+
+    def define(self, function_ids: Sequence[str]) -> None:
+        self._core.define(list(function_ids))
+
+    def invoke(
+        self,
+        ticket: int,
+        function_id: str,
+        data: bytes,
+        metadata: bytes | None = None,
+        traceparent: str | None = None,
+        baggage: str | None = None,
+    ) -> None:
+        self._core.invoke(ticket, function_id, data, metadata, traceparent, baggage)
+
+    def forget(self, ticket: int) -> None:
+        self._core.forget(ticket)
+
+    def settle(self, session: SessionId, invocation_id: str, function_id: str, outcome: Outcome) -> None:
+        if isinstance(outcome, WireError):
+            self._core.settle_error(
+                session, invocation_id, function_id, str(outcome.code), outcome.message, outcome.stacktrace
+            )
+        else:
+            self._core.settle_result(session, invocation_id, function_id, outcome)
+
+    def push(self, session: SessionId, message: bytes) -> None:
+        self._core.push(session, message)
+
+    def close(self, session: SessionId, code: int, reason: str) -> None:
+        self._core.close(session, code, reason)
+
+    def close_all(self, code: int, reason: str) -> None:
+        self._core.close_all(code, reason)
+
+    def set_peer_message_max(self, session: SessionId, message_bytes_max: int) -> None:
+        self._core.set_peer_message_max(session, message_bytes_max)
+
+    def watch(self, scope: str | None) -> None:
+        self._core.watch(scope)
+
+    def unwatch(self, scope: str | None) -> None:
+        self._core.unwatch(scope)
+
+    # --- looking -------------------------------------------------------------------------------------------------
+
+    def functions(self) -> list[FunctionInfo]:
+        return [FunctionInfo(*row) for row in self._core.functions()]
+
+    def workers(self) -> list[WorkerInfo]:
+        return [WorkerInfo(*row) for row in self._core.workers()]
+
+    def stats(self) -> Stats:
+        return Stats(*self._core.stats())
+
+
+_Handlers = dict[str, Callable[..., Any]]
+
+
+def _handlers(control: Control) -> _Handlers:
+    """What to do with each kind of call that the extension hands up."""
+
+    def called(*fields: Any) -> None:
+        control.called(Call(*fields))
+
+    def failed(ticket: int, code: str, message: str) -> None:
+        control.settled(ticket, WireError(code, message))
+
+    def failed_object(ticket: int, error: bytes) -> None:
+        control.settled(ticket, wire_error(error))
+
+    return {
+        "called": called,
+        "message": control.message,
+        "settled": control.settled,
+        "failed": failed,
+        "failed_object": failed_object,
+        "changed": control.changed,
+        "closed": control.closed,
+    }
+
+
+async def _run_in_thread(reactor: _core.Reactor) -> None:
+    """Runs a reactor in a thread of its own; on cancellation it is told to stop and waited for."""
+    async with trio.open_nursery() as nursery:
+        finished = trio.Event()
+        nursery.start_soon(_stop_when_cancelled, reactor, finished)
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(reactor.run, limiter=trio.CapacityLimiter(1))
+        finished.set()
+
+
+async def _stop_when_cancelled(reactor: _core.Reactor, finished: trio.Event) -> None:
+    try:
+        await finished.wait()
+    finally:
+        reactor.stop()

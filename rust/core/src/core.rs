@@ -1,0 +1,101 @@
+//! Everything that sessions and reactors share, and the two events that touch all of it: a worker comes, a worker goes.
+
+use crate::calls::{Call, CallQueue, Wake};
+use crate::dispatch::Router;
+use crate::error::{WireError, code};
+use crate::invocation::{InvocationId, Invocations};
+use crate::limits::Limits;
+use crate::outcome::{Settlement, deliver};
+use crate::peer::{Directory, Peer, SessionId};
+use crate::registry::Registry;
+use crate::state::State;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The shared half of the data plane.
+pub struct Core {
+    /// Bounds, fixed at start.
+    pub limits: Limits,
+    /// Key-value state.
+    pub state: State,
+    /// Who provides what.
+    pub registry: Registry,
+    /// Who waits for what.
+    pub invocations: Invocations,
+    /// Live workers.
+    pub directory: Directory,
+    /// What waits for Python.
+    pub calls: CallQueue,
+    /// Counted since start.
+    pub counters: Counters,
+}
+
+/// Counters since start; relaxed, for people.
+#[derive(Default)]
+pub struct Counters {
+    /// Open connections of every kind.
+    pub connections: AtomicU64,
+    /// Messages read from workers.
+    pub messages_in: AtomicU64,
+    /// Messages that were not understood.
+    pub messages_ignored: AtomicU64,
+    /// Telemetry messages dropped.
+    pub telemetry_frames: AtomicU64,
+    /// Their bytes.
+    pub telemetry_bytes: AtomicU64,
+}
+
+impl Counters {
+    /// Adds to a counter.
+    pub fn add(counter: &AtomicU64, n: u64) {
+        counter.fetch_add(n, Ordering::Relaxed);
+    }
+}
+
+impl Core {
+    /// An empty engine; `wake` tells the control loop to fetch calls.
+    pub fn new(limits: Limits, wake: Box<dyn Wake>) -> Self {
+        Core {
+            state: State::new(limits.stripes, limits.value_bytes_max),
+            registry: Registry::default(),
+            invocations: Invocations::new(limits.invocations_in_flight_max),
+            directory: Directory::default(),
+            calls: CallQueue::new(wake),
+            counters: Counters::default(),
+            limits,
+        }
+    }
+
+    /// A worker connected.
+    pub fn connect(&self, session: SessionId, address: &str, connected_at_ms: u64) -> Arc<Peer> {
+        let peer = Arc::new(Peer::new(session, address, connected_at_ms, self.limits.message_bytes_max));
+        self.directory.insert(peer.clone());
+        peer
+    }
+
+    /// A worker is gone: nothing of it stays, and nobody waits for it. Safe to call more than once, from any reactor.
+    pub fn disconnect(&self, peer: &Peer, reason: &str, router: &mut impl Router) {
+        if !peer.leave() {
+            return;
+        }
+        self.directory.remove(peer);
+        self.registry.remove_worker(peer);
+        for (id, pending) in self.invocations.stop_worker(peer) {
+            let stopped = WireError::new(code::INVOCATION_STOPPED, "Invocation stopped");
+            deliver(self, router, &id, pending, Settlement::Error(&stopped));
+        }
+        self.calls.push(Call::Closed {
+            session: peer.session,
+            worker_id: peer.worker_id,
+            reason: reason.into(),
+        });
+    }
+
+    /// A request came to a reactor whose session had just gone: its caller is told.
+    pub fn undeliverable(&self, id: &InvocationId, router: &mut impl Router) {
+        if let Some(pending) = self.invocations.withdraw(id) {
+            let stopped = WireError::new(code::INVOCATION_STOPPED, "Invocation stopped");
+            deliver(self, router, id, pending, Settlement::Error(&stopped));
+        }
+    }
+}

@@ -1,0 +1,423 @@
+//! One message of one worker: what it means, and where it goes.
+//!
+//! State calls are answered here, invocations of workers are relayed, registrations are entered; what the control
+//! plane decides is queued for it. Never blocks, never fails: what is wrong with a message is told to its sender or counted.
+
+use crate::calls::{Call, Invoked};
+use crate::codec::json::{self, JsonError};
+use crate::core::{Core, Counters};
+use crate::error::{WireError, code};
+use crate::invocation::{BeginError, CallerRef, InvocationId};
+use crate::message::{self, Action, Envelope, Kind, string};
+use crate::outbox::Outbox;
+use crate::outcome::{IdText, Reply, Settlement, complete_error, deliver};
+use crate::parts::Parts;
+use crate::peer::{Peer, SessionId};
+use crate::registry::{Function, Provider, Taken};
+use crate::state::{self, StateCall};
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use uuid::Uuid;
+
+/// How a session reaches the outboxes, its own and others'.
+pub trait Router {
+    /// The outbox of a peer, to write one message into; none when it is gone. `invocation`: what to fail if it turns out later that the
+    /// peer is gone.
+    fn outbox(&mut self, to: SessionId, invocation: Option<InvocationId>) -> Option<&mut Outbox>;
+
+    /// Bytes that wait for a peer of this reactor.
+    fn waiting(&self, session: SessionId) -> usize;
+
+    /// Begins the close handshake with a peer.
+    fn close(&mut self, session: SessionId, code: u16, reason: &'static str);
+}
+
+/// One worker's messages, with all that serving them needs.
+pub struct Dispatch<'a, R: Router> {
+    /// What is shared.
+    pub core: &'a Core,
+    /// Where replies go.
+    pub router: &'a mut R,
+    /// Who is speaking.
+    pub peer: &'a Arc<Peer>,
+}
+
+impl<R: Router> Dispatch<'_, R> {
+    /// Serves one text message. Returns the number of the call that must be handled before the next message, if there is
+    /// one: a registration takes effect before what follows it.
+    pub fn message(&mut self, text: &str) -> Option<u64> {
+        let envelope = match Envelope::read(text) {
+            Ok(envelope) => envelope,
+            Err(error) => {
+                self.broken(text, &error);
+                return None;
+            }
+        };
+        match envelope.kind() {
+            Some(Kind::InvokeFunction) => self.invoke(&envelope),
+            Some(Kind::InvocationResult) => self.result(&envelope),
+            Some(Kind::RegisterFunction) => self.register(&envelope, text),
+            Some(Kind::UnregisterFunction) => {
+                if let Some(id) = string(envelope.id) {
+                    self.core.registry.unregister(&id, self.peer);
+                }
+            }
+            Some(Kind::Reattach) => self.reattach(&envelope),
+            Some(Kind::Ping) => {
+                if let Some(outbox) = self.router.outbox(self.peer.session, None) {
+                    outbox.text(b"{\"type\":\"pong\"}");
+                }
+            }
+            Some(Kind::RegisterService) => {}
+            Some(Kind::Control(kind)) => {
+                self.core.calls.note_pause();
+                let call = Call::Message { session: self.peer.session, kind, text: text.into() };
+                return Some(self.core.calls.push(call));
+            }
+            None => self.ignored(),
+        }
+        None
+    }
+
+    fn ignored(&self) {
+        Counters::add(&self.core.counters.messages_ignored, 1);
+    }
+
+    /// Text that is not JSON: whoever waits for it is told, if that can be found out.
+    #[cold]
+    fn broken(&mut self, text: &str, error: &JsonError) {
+        let Some(envelope) = Envelope::read_lenient(text) else { return self.ignored() };
+        let problem = format!("Invalid JSON {error}");
+        match envelope.kind() {
+            Some(Kind::InvokeFunction) => {
+                self.refuse(&envelope, &WireError::new(code::INVALID_MESSAGE, problem));
+            }
+            Some(Kind::InvocationResult) => {
+                let problem = format!("Worker's result is not usable: {problem}");
+                self.settle(&envelope, Settlement::Error(&WireError::new(code::INVALID_MESSAGE, problem)));
+            }
+            _ => self.ignored(),
+        }
+    }
+
+    // --- invocations -------------------------------------------------------------------------------------------
+
+    fn invoke(&mut self, envelope: &Envelope<'_>) {
+        if let Err(error) = self.try_invoke(envelope) {
+            self.refuse(envelope, &error);
+        }
+    }
+
+    fn try_invoke(&mut self, envelope: &Envelope<'_>) -> Result<(), WireError> {
+        let function_id = message::required_string("function_id", envelope.function_id)?;
+        let action = Action::read(envelope.action)?;
+        if let Some(namespace) = message::check_namespace(envelope.namespace)? {
+            return Err(self.not_in_namespace(&function_id, &namespace));
+        }
+        let invocation_id = envelope.invocation_id().filter(|_| action != Action::Void);
+        if let Action::Enqueue(queue) = action {
+            self.hand_up(envelope, invocation_id, &function_id, Some(&queue));
+            return Ok(());
+        }
+        if let Some(call) = StateCall::from_function_id(&function_id) {
+            return self.state_call(envelope, invocation_id, call);
+        }
+        match self.core.registry.find(&function_id) {
+            Some(Provider::Worker(function)) => self.relay(envelope, invocation_id, function),
+            Some(Provider::Control) => {
+                self.hand_up(envelope, invocation_id, &function_id, None);
+                Ok(())
+            }
+            None => Err(not_found(&function_id)),
+        }
+    }
+
+    /// Tells the caller, if it waits.
+    #[cold]
+    fn refuse(&mut self, envelope: &Envelope<'_>, error: &WireError) {
+        let Some(invocation_id) = envelope.invocation_id() else {
+            return;
+        };
+        if Action::read(envelope.action) == Ok(Action::Void) {
+            return;
+        }
+        let function_id = Envelope::string_or_absent(envelope.function_id).unwrap_or("\"\"");
+        self.reply(invocation_id, function_id, |reply, outbox| reply.error(outbox, error));
+    }
+
+    fn reply(&mut self, invocation_id: &str, function_id: &str, write: impl FnOnce(&Reply<'_>, &mut Outbox)) {
+        let reply = Reply {
+            invocation_id: invocation_id.as_bytes(),
+            function_id: function_id.as_bytes(),
+            message_bytes_max: self.peer.message_bytes_max.load(Ordering::Relaxed),
+        };
+        if let Some(outbox) = self.router.outbox(self.peer.session, None) {
+            write(&reply, outbox);
+        }
+    }
+
+    fn state_call(
+        &mut self,
+        envelope: &Envelope<'_>,
+        invocation_id: Option<&str>,
+        call: StateCall,
+    ) -> Result<(), WireError> {
+        let served = state::serve(&self.core.state, call, envelope.data())?;
+        if served.change_waiting {
+            self.core.calls.announce();
+        }
+        let (Some(invocation_id), Some(function_id)) = (invocation_id, envelope.function_id) else { return Ok(()) };
+        self.reply(invocation_id, function_id, |reply, outbox| {
+            if served.answer.is_absent() {
+                reply.nothing(outbox);
+            } else {
+                reply.result(outbox, &served.answer, served.written);
+            }
+        });
+        Ok(())
+    }
+
+    fn relay(
+        &mut self,
+        envelope: &Envelope<'_>,
+        invocation_id: Option<&str>,
+        function: Arc<Function>,
+    ) -> Result<(), WireError> {
+        let request = Request::new(envelope, &function);
+        let callee = function.peer.clone();
+        check_size(&request, &callee)?;
+        let caller = if invocation_id.is_some() { CallerRef::Worker(self.peer) } else { CallerRef::Nobody };
+        let wanted = invocation_id.and_then(message::canonical_uuid);
+        let own_id = invocation_id.unwrap_or_default();
+        let id = self
+            .core
+            .invocations
+            .begin(wanted, own_id, &caller, function.clone())
+            .map_err(|error| refused(&error, own_id, self.core.limits.invocations_in_flight_max))?;
+        let sent = send(self.core, self.router, &callee, &request, &id);
+        if sent.is_err() {
+            // The entry may be gone already: whoever took it out has told the caller.
+            return if self.core.invocations.withdraw(&id).is_some() { sent } else { Ok(()) };
+        }
+        Ok(())
+    }
+
+    fn result(&mut self, envelope: &Envelope<'_>) {
+        if let Some(error) = Envelope::non_null(envelope.error) {
+            return self.settle(envelope, Settlement::ErrorObject(&complete_error(error)));
+        }
+        let result = Envelope::non_null(envelope.result);
+        self.settle(envelope, Settlement::Result(result.map(str::as_bytes)));
+    }
+
+    fn settle(&mut self, envelope: &Envelope<'_>, outcome: Settlement<'_>) {
+        let Some(raw) = envelope.invocation_id() else { return self.ignored() };
+        let id = message::canonical_uuid(raw).or_else(|| Uuid::try_parse(&json::unescape(raw).ok()?).ok());
+        let Some(id) = id else { return self.ignored() };
+        if let Some(pending) = self.core.invocations.settle(&id, self.peer) {
+            deliver(self.core, self.router, &id, pending, outcome);
+        }
+    }
+
+    /// Queues an invocation for the control plane.
+    fn hand_up(
+        &mut self,
+        envelope: &Envelope<'_>,
+        invocation_id: Option<&str>,
+        function_id: &str,
+        queue: Option<&str>,
+    ) {
+        let text = |raw: Option<&str>| string(raw).map(Cow::into_owned).map(String::into_boxed_str);
+        self.core.calls.push(Call::Invoked(Box::new(Invoked {
+            session: self.peer.session,
+            invocation_id: text(invocation_id),
+            function_id: function_id.into(),
+            data: envelope.data().into(),
+            metadata: Envelope::non_null(envelope.metadata).map(Into::into),
+            queue: queue.map(Into::into),
+            traceparent: text(envelope.traceparent),
+            baggage: text(envelope.baggage),
+        })));
+    }
+
+    #[cold]
+    fn not_in_namespace(&self, function_id: &str, namespace: &str) -> WireError {
+        let mut text = format!("Function {function_id} not found in namespace {namespace}.");
+        if self.core.registry.contains(function_id) {
+            text.push_str(" It is registered in namespace(s): default.");
+        }
+        WireError::new(code::FUNCTION_NOT_FOUND, text)
+    }
+
+    // --- registrations -----------------------------------------------------------------------------------------
+
+    fn register(&mut self, envelope: &Envelope<'_>, text: &str) {
+        let Some(id) = string(envelope.id).filter(|id| !id.is_empty()) else { return self.ignored() };
+        let Err(Taken(owner)) = self.core.registry.register(&id, self.peer, text) else { return };
+        let mut message = b"{\"type\":\"registrationrejected\",\"code\":\"".to_vec();
+        message.extend_from_slice(code::FUNCTION_NAMESPACE_CONFLICT.as_bytes());
+        message.extend_from_slice(b"\",\"namespace\":\"default\",\"function_id\":");
+        json::write_string(&mut message, &id);
+        message.extend_from_slice(b",\"owner_worker_id\":");
+        let owner = owner.map_or(String::new(), |owner| owner.worker_id.to_string());
+        json::write_string(&mut message, &owner);
+        message.push(b'}');
+        if let Some(outbox) = self.router.outbox(self.peer.session, None) {
+            outbox.text(&message);
+        }
+    }
+
+    fn reattach(&mut self, envelope: &Envelope<'_>) {
+        let uuid = |raw| Uuid::try_parse(&string(raw)?).ok();
+        let (Some(worker_id), Some(token)) = (uuid(envelope.previous_worker_id), uuid(envelope.reattach_token)) else {
+            return;
+        };
+        let Some(former) = self.core.directory.find(&worker_id, &token) else { return };
+        if former.session == self.peer.session {
+            return;
+        }
+        const REASON: &str = "replaced by a new connection";
+        self.core.disconnect(&former, REASON, self.router);
+        self.router.close(former.session, 1000, REASON);
+    }
+}
+
+/// Sends a request to the worker that is to execute it. On an error nothing was sent.
+pub(crate) fn send(
+    core: &Core,
+    router: &mut impl Router,
+    callee: &Peer,
+    request: &Request<'_>,
+    id: &InvocationId,
+) -> Result<(), WireError> {
+    // Looked at after the entry was made: clean-up marks the worker gone first and looks for entries then.
+    let gone = || WireError::new(code::INVOCATION_STOPPED, "Invocation stopped");
+    if callee.is_gone() {
+        return Err(gone());
+    }
+    let outbox_bytes_max = core.limits.outbox_bytes_max;
+    let waiting_elsewhere = callee.outbox_bytes.load(Ordering::Relaxed);
+    let outbox = router.outbox(callee.session, Some(*id)).ok_or_else(gone)?;
+    let waiting = outbox.len().max(waiting_elsewhere);
+    if waiting + request.len() > outbox_bytes_max {
+        return Err(WireError::new(
+            code::WORKER_OVERLOADED,
+            format!("The worker has {waiting} bytes waiting to be read, the limit is {outbox_bytes_max} bytes."),
+        ));
+    }
+    request.write(outbox, id);
+    Ok(())
+}
+
+/// Whether the worker can receive the request.
+pub(crate) fn check_size(request: &Request<'_>, callee: &Peer) -> Result<(), WireError> {
+    let (len, max) = (request.len(), callee.message_bytes_max.load(Ordering::Relaxed));
+    if len <= max {
+        return Ok(());
+    }
+    Err(WireError::new(
+        code::PAYLOAD_TOO_LARGE,
+        format!("Invocation of {len} bytes exceeds what the worker can receive ({max} bytes)."),
+    ))
+}
+
+pub(crate) fn not_found(function_id: &str) -> WireError {
+    WireError::new(code::FUNCTION_NOT_FOUND, format!("Function {function_id} not found in namespace default."))
+}
+
+#[cold]
+fn refused(error: &BeginError, own_id: &str, max: u32) -> WireError {
+    match error {
+        BeginError::Duplicate => WireError::new(
+            code::DUPLICATE_INVOCATION_ID,
+            format!("Invocation id `{}` is already in flight on this connection.", own_id.trim_matches('"')),
+        ),
+        BeginError::TooMany(count) => WireError::new(
+            code::TOO_MANY_INVOCATIONS,
+            format!("This connection has {count} invocations in flight, the limit is {max}."),
+        ),
+    }
+}
+
+/// `invokefunction` as the executing worker sees it.
+pub struct Request<'a> {
+    function_id: &'a str,
+    data: &'a str,
+    metadata: Option<&'a str>,
+    traceparent: Option<&'a str>,
+    baggage: Option<&'a str>,
+}
+
+impl<'a> Request<'a> {
+    const HEAD: &'static [u8] = b"{\"type\":\"invokefunction\",\"invocation_id\":";
+    const FUNCTION: &'static [u8] = b",\"function_id\":";
+    const DATA: &'static [u8] = b",\"data\":";
+    const METADATA: &'static [u8] = b",\"metadata\":";
+    const TRACEPARENT: &'static [u8] = b",\"traceparent\":";
+    const BAGGAGE: &'static [u8] = b",\"baggage\":";
+    const ID_BYTES: usize = 38;
+
+    fn new(envelope: &Envelope<'a>, function: &'a Function) -> Self {
+        Request {
+            function_id: &function.id_json,
+            data: envelope.data(),
+            metadata: Envelope::non_null(envelope.metadata),
+            traceparent: Envelope::string_or_absent(envelope.traceparent),
+            baggage: Envelope::string_or_absent(envelope.baggage),
+        }
+    }
+
+    /// From JSON texts.
+    pub(crate) fn from_parts(
+        function: &'a Function,
+        data: &'a str,
+        metadata: Option<&'a str>,
+        traceparent: Option<&'a str>,
+        baggage: Option<&'a str>,
+    ) -> Self {
+        Request { function_id: &function.id_json, data, metadata, traceparent, baggage }
+    }
+
+    fn optional(&self) -> [(&'static [u8], Option<&'a str>); 3] {
+        [
+            (Self::METADATA, self.metadata),
+            (Self::TRACEPARENT, self.traceparent),
+            (Self::BAGGAGE, self.baggage),
+        ]
+    }
+
+    /// Bytes of the message.
+    pub fn len(&self) -> usize {
+        let optional: usize = self
+            .optional()
+            .iter()
+            .filter_map(|(name, value)| value.map(|value| name.len() + value.len()))
+            .sum();
+        Self::HEAD.len()
+            + Self::ID_BYTES
+            + Self::FUNCTION.len()
+            + self.function_id.len()
+            + Self::DATA.len()
+            + self.data.len()
+            + optional
+            + 1
+    }
+
+    fn write(&self, outbox: &mut Outbox, id: &InvocationId) {
+        let out = outbox.begin_text(self.len());
+        out.bytes(Self::HEAD);
+        out.bytes(IdText::new(id).bytes());
+        out.bytes(Self::FUNCTION);
+        out.bytes(self.function_id.as_bytes());
+        out.bytes(Self::DATA);
+        out.bytes(self.data.as_bytes());
+        for (name, value) in self.optional() {
+            if let Some(value) = value {
+                out.bytes(name);
+                out.bytes(value.as_bytes());
+            }
+        }
+        out.bytes(b"}");
+    }
+}

@@ -1,0 +1,146 @@
+//! What several sessions need to know of one worker connection, shared between reactors.
+
+use parking_lot::{Mutex, RwLock};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use uuid::Uuid;
+
+/// Names one connection for as long as the process lives: which reactor, which slot there, which generation of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(u64);
+
+impl SessionId {
+    const SLOT_BITS: u32 = 24;
+    const GENERATION_BITS: u32 = 32;
+
+    /// Slots beyond 2^24 or reactors beyond 256 cannot be named; the connection limit is far below.
+    pub fn new(reactor: u8, generation: u32, slot: usize) -> Self {
+        let slot = slot as u64 & ((1 << Self::SLOT_BITS) - 1);
+        let generation = u64::from(generation) << Self::SLOT_BITS;
+        SessionId(u64::from(reactor) << (Self::SLOT_BITS + Self::GENERATION_BITS) | generation | slot)
+    }
+
+    /// The reactor that owns the connection.
+    pub fn reactor(self) -> usize {
+        (self.0 >> (Self::SLOT_BITS + Self::GENERATION_BITS)) as usize
+    }
+
+    /// Its place in the reactor's table.
+    pub fn slot(self) -> usize {
+        (self.0 & ((1 << Self::SLOT_BITS) - 1)) as usize
+    }
+
+    /// As a number, for Python.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+
+    /// From a number that [`Self::number`] gave.
+    pub fn from_number(number: u64) -> Self {
+        SessionId(number)
+    }
+}
+
+/// One worker connection as others see it.
+#[derive(Debug)]
+pub struct Peer {
+    /// Which connection.
+    pub session: SessionId,
+    /// Told to the worker in `workerregistered`.
+    pub worker_id: Uuid,
+    /// Proves on reattach that the newcomer is the same worker.
+    pub reattach_token: Uuid,
+    /// Remote address, for people.
+    pub address: Box<str>,
+    /// Unix time of the connection.
+    pub connected_at_ms: u64,
+    gone: AtomicBool,
+    /// Invocations this worker waits for.
+    pub calling: AtomicU32,
+    /// Invocations this worker is executing.
+    pub executing: AtomicU32,
+    /// Largest message it can receive.
+    pub message_bytes_max: AtomicUsize,
+    /// Bytes in its outbox, as its reactor last saw them.
+    pub outbox_bytes: AtomicUsize,
+    /// Ids of the functions it registered, for clean-up.
+    pub(crate) functions: Mutex<Vec<Box<str>>>,
+}
+
+impl Peer {
+    /// A fresh worker with new random ids.
+    pub fn new(session: SessionId, address: &str, connected_at_ms: u64, message_bytes_max: usize) -> Self {
+        Peer {
+            session,
+            worker_id: Uuid::new_v4(),
+            reattach_token: Uuid::new_v4(),
+            address: address.into(),
+            connected_at_ms,
+            gone: AtomicBool::new(false),
+            calling: AtomicU32::new(0),
+            executing: AtomicU32::new(0),
+            message_bytes_max: AtomicUsize::new(message_bytes_max),
+            outbox_bytes: AtomicUsize::new(0),
+            functions: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Clean-up has begun: nothing may be registered or sent for it any more.
+    pub fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::SeqCst)
+    }
+
+    /// Marks it gone; true for the one caller that has to clean up.
+    pub(crate) fn leave(&self) -> bool {
+        !self.gone.swap(true, Ordering::SeqCst)
+    }
+}
+
+/// All live workers.
+#[derive(Default)]
+pub struct Directory {
+    peers: RwLock<Peers>,
+}
+
+#[derive(Default)]
+struct Peers {
+    by_session: HashMap<SessionId, Arc<Peer>>,
+    by_worker: HashMap<Uuid, SessionId>,
+}
+
+impl Directory {
+    /// A worker connected.
+    pub fn insert(&self, peer: Arc<Peer>) {
+        let mut peers = self.peers.write();
+        peers.by_worker.insert(peer.worker_id, peer.session);
+        peers.by_session.insert(peer.session, peer);
+    }
+
+    /// A worker is gone.
+    pub fn remove(&self, peer: &Peer) {
+        let mut peers = self.peers.write();
+        peers.by_worker.remove(&peer.worker_id);
+        peers.by_session.remove(&peer.session);
+    }
+
+    /// The worker of a session.
+    pub fn get(&self, session: SessionId) -> Option<Arc<Peer>> {
+        self.peers.read().by_session.get(&session).cloned()
+    }
+
+    /// The live worker that was given this id and token. The token is compared in constant time.
+    pub fn find(&self, worker_id: &Uuid, token: &Uuid) -> Option<Arc<Peer>> {
+        let peers = self.peers.read();
+        let peer = peers.by_session.get(peers.by_worker.get(worker_id)?)?;
+        let differing = peer.reattach_token.as_bytes().iter().zip(token.as_bytes()).fold(0, |acc, (a, b)| acc | (a ^ b));
+        (std::hint::black_box(differing) == 0).then(|| peer.clone())
+    }
+
+    /// All of them, oldest first.
+    pub fn all(&self) -> Vec<Arc<Peer>> {
+        let mut all: Vec<_> = self.peers.read().by_session.values().cloned().collect();
+        all.sort_by_key(|peer| (peer.connected_at_ms, peer.session));
+        all
+    }
+}

@@ -1,0 +1,176 @@
+//! One connection's protocol state: bytes in, messages served, replies in outboxes. Knows no socket.
+
+use crate::core::{Core, Counters};
+use crate::dispatch::{Dispatch, Router};
+use crate::peer::{Peer, SessionId};
+use crate::ws::{self, Assembler, Flow, Message, Receiver, Status};
+use std::sync::Arc;
+
+/// What a connection is for.
+pub enum Role {
+    /// Speaks the wire protocol.
+    Worker(Arc<Peer>),
+    /// Sends telemetry, which is counted and dropped.
+    Telemetry,
+    /// Gets every message back: for conformance tests of the framing.
+    Echo,
+}
+
+/// First bytes of a binary message that carries telemetry; `protocol.TELEMETRY_PREFIXES` has the same list.
+pub const TELEMETRY_PREFIXES: [&[u8]; 3] = [b"OTLP", b"MTRC", b"LOGS"];
+
+/// One connection.
+pub struct Session {
+    id: SessionId,
+    role: Role,
+    assembler: Assembler,
+    /// A call that must be handled before the next message is served.
+    awaited: Option<u64>,
+}
+
+impl Session {
+    /// A connection that has just been upgraded; a worker is greeted.
+    pub fn new(id: SessionId, role: Role, core: &Core, router: &mut impl Router) -> Self {
+        if let Role::Worker(peer) = &role
+            && let Some(outbox) = router.outbox(id, None)
+        {
+            let Peer { worker_id, reattach_token, .. } = &**peer;
+            outbox.text(
+                format!(
+                    "{{\"type\":\"workerregistered\",\"worker_id\":\"{worker_id}\",\"reattach_token\":\"{reattach_token}\"}}"
+                )
+                .as_bytes(),
+            );
+        }
+        Session { id, role, assembler: Assembler::new(core.limits.message_bytes_max), awaited: None }
+    }
+
+    /// The worker behind it, if it is one.
+    pub fn peer(&self) -> Option<&Arc<Peer>> {
+        match &self.role {
+            Role::Worker(peer) => Some(peer),
+            Role::Telemetry | Role::Echo => None,
+        }
+    }
+
+    /// Serves what has arrived (`chunk` is unmasked in place).
+    pub fn feed(&mut self, chunk: &mut [u8], core: &Core, router: &mut impl Router) -> Status {
+        let Session { id, role, assembler, awaited } = self;
+        assembler.feed(chunk, &mut Inbound { id: *id, role, core, router, awaited })
+    }
+
+    /// Whether what made it pause is over, its own outbox aside.
+    pub fn may_resume(&self, core: &Core) -> bool {
+        self.awaited.is_none_or(|number| core.calls.is_handled(number)) && !core.calls.is_full()
+    }
+
+    /// Goes on after [`Status::Paused`].
+    pub fn resume(&mut self, core: &Core, router: &mut impl Router) -> Status {
+        let Session { id, role, assembler, awaited } = self;
+        assembler.resume(&mut Inbound { id: *id, role, core, router, awaited })
+    }
+
+    /// Where to read the rest of a long frame to; then call [`Self::filled`].
+    pub fn spare(&mut self) -> Option<&mut [u8]> {
+        self.assembler.spare()
+    }
+
+    /// `n` bytes were read to [`Self::spare`].
+    pub fn filled(&mut self, n: usize, core: &Core, router: &mut impl Router) -> Status {
+        let Session { id, role, assembler, awaited } = self;
+        assembler.filled(n, &mut Inbound { id: *id, role, core, router, awaited })
+    }
+}
+
+struct Inbound<'a, R: Router> {
+    id: SessionId,
+    role: &'a Role,
+    core: &'a Core,
+    router: &'a mut R,
+    awaited: &'a mut Option<u64>,
+}
+
+impl<R: Router> Inbound<'_, R> {
+    fn worker_message(&mut self, peer: &Arc<Peer>, message: Message<'_>) {
+        let text = match message {
+            Message::Text("") => return,
+            Message::Text(text) => text,
+            Message::Binary(bytes) if is_telemetry(bytes) => return self.telemetry(bytes),
+            Message::Binary(bytes) => match simdutf8::basic::from_utf8(bytes) {
+                Ok(text) => text,
+                Err(_) => return Counters::add(&self.core.counters.messages_ignored, 1),
+            },
+        };
+        *self.awaited = Dispatch { core: self.core, router: self.router, peer }.message(text);
+    }
+
+    fn telemetry(&self, bytes: &[u8]) {
+        Counters::add(&self.core.counters.telemetry_frames, 1);
+        Counters::add(&self.core.counters.telemetry_bytes, bytes.len() as u64);
+    }
+
+    /// Whether this connection may be served further now.
+    fn flow(&self) -> Flow {
+        if self.role_is_gone() {
+            return Flow::Stop;
+        }
+        let outbox_full = self.router.waiting(self.id) > self.core.limits.outbox_throttle_bytes;
+        if outbox_full || self.awaited.is_some() || self.calls_full() {
+            return Flow::Pause;
+        }
+        Flow::Continue
+    }
+
+    fn calls_full(&self) -> bool {
+        if !self.core.calls.is_full() {
+            return false;
+        }
+        self.core.calls.note_pause();
+        self.core.calls.is_full()
+    }
+
+    fn role_is_gone(&self) -> bool {
+        matches!(self.role, Role::Worker(peer) if peer.is_gone())
+    }
+}
+
+fn is_telemetry(bytes: &[u8]) -> bool {
+    TELEMETRY_PREFIXES.iter().any(|prefix| bytes.starts_with(prefix))
+}
+
+impl<R: Router> Receiver for Inbound<'_, R> {
+    fn message(&mut self, message: Message<'_>) -> Flow {
+        if self.role_is_gone() {
+            return Flow::Stop;
+        }
+        match self.role {
+            Role::Worker(peer) => {
+                Counters::add(&self.core.counters.messages_in, 1);
+                self.worker_message(peer, message);
+            }
+            Role::Telemetry => match message {
+                Message::Text(text) => self.telemetry(text.as_bytes()),
+                Message::Binary(bytes) => self.telemetry(bytes),
+            },
+            Role::Echo => {
+                if let Some(outbox) = self.router.outbox(self.id, None) {
+                    match message {
+                        Message::Text(text) => outbox.frame(ws::OPCODE_TEXT, text.as_bytes()),
+                        Message::Binary(bytes) => outbox.frame(ws::OPCODE_BINARY, bytes),
+                    }
+                }
+            }
+        }
+        self.flow()
+    }
+
+    fn ping(&mut self, payload: &[u8]) {
+        if let Some(outbox) = self.router.outbox(self.id, None) {
+            outbox.frame(ws::OPCODE_PONG, payload);
+        }
+    }
+
+    fn pong(&mut self) {}
+
+    fn close(&mut self, _code: Option<u16>, _reason: &str) {}
+}

@@ -1,0 +1,20 @@
+//! `contracts.Limits` as the core's limits.
+
+use iii_fast_core::limits::Limits;
+use pyo3::prelude::*;
+
+/// Reads the fields of a `contracts.Limits`.
+pub fn from_python(limits: &Bound<'_, PyAny>) -> PyResult<Limits> {
+    Ok(Limits {
+        message_bytes_max: limits.getattr("message_bytes_max")?.extract()?,
+        value_bytes_max: limits.getattr("value_bytes_max")?.extract()?,
+        outbox_throttle_bytes: limits.getattr("outbox_throttle_bytes")?.extract()?,
+        outbox_bytes_max: limits.getattr("outbox_bytes_max")?.extract()?,
+        invocations_in_flight_max: limits.getattr("invocations_in_flight_max")?.extract()?,
+        ping_interval_ms: limits.getattr("ping_interval_ms")?.extract()?,
+        silence_ms: limits.getattr("silence_ms")?.extract()?,
+        stall_ms: limits.getattr("stall_ms")?.extract()?,
+        close_ms: limits.getattr("close_ms")?.extract()?,
+        stripes: limits.getattr("stripes")?.extract()?,
+    })
+}

@@ -1,0 +1,127 @@
+//! What others ask of a reactor, from any thread, in order.
+
+use crate::poller::Waker;
+use iii_fast_core::control::{Answered, ControlInvocation};
+use iii_fast_core::invocation::InvocationId;
+use iii_fast_core::outbox::Outbox;
+use iii_fast_core::peer::SessionId;
+use parking_lot::Mutex;
+use std::io;
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What a new connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// The wire protocol.
+    Worker,
+    /// Telemetry.
+    Telemetry,
+    /// Conformance tests of the framing.
+    Echo,
+}
+
+/// A connection that has been upgraded to WebSocket.
+pub struct Adoption {
+    /// The socket.
+    pub socket: TcpStream,
+    /// Bytes that came glued to the upgrade request.
+    pub leftover: Vec<u8>,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// Remote address, for people.
+    pub address: String,
+    /// Unix time.
+    pub connected_at_ms: u64,
+}
+
+/// One thing to do.
+pub enum Command {
+    /// Take over a connection.
+    Adopt(Adoption),
+    /// Messages for a session here, from another reactor.
+    Deliver {
+        /// Which session.
+        to: SessionId,
+        /// Its messages, framed.
+        messages: Outbox,
+        /// What to fail when the session is gone.
+        invocation: Option<InvocationId>,
+    },
+    /// One message from the control plane.
+    Push(SessionId, Vec<u8>),
+    /// The control plane's answer to a call.
+    Settle {
+        /// Who called.
+        session: SessionId,
+        /// The caller's id.
+        invocation_id: Box<str>,
+        /// What was called.
+        function_id: Box<str>,
+        /// The answer.
+        answered: Answered,
+    },
+    /// The control plane invokes a function.
+    Invoke(ControlInvocation),
+    /// The control plane waits for a ticket no longer.
+    Forget(u64),
+    /// Begin the close handshake.
+    Close {
+        /// With whom.
+        session: SessionId,
+        /// Close code.
+        code: u16,
+        /// Close reason.
+        reason: Box<str>,
+    },
+    /// Begin the close handshake with everybody.
+    CloseAll {
+        /// Close code.
+        code: u16,
+        /// Close reason.
+        reason: Box<str>,
+    },
+    /// Calls were fetched: paused sessions may go on.
+    Resume,
+    /// Return from `run`.
+    Stop,
+}
+
+/// The queue of one reactor.
+pub struct Inbox {
+    commands: Mutex<Vec<Command>>,
+    woken: AtomicBool,
+    pub(crate) waker: Waker,
+}
+
+impl Inbox {
+    /// An empty queue.
+    pub fn new() -> io::Result<Self> {
+        Ok(Inbox { commands: Mutex::default(), woken: AtomicBool::new(false), waker: Waker::new()? })
+    }
+
+    /// Adds one command.
+    pub fn push(&self, command: Command) {
+        self.commands.lock().push(command);
+        self.wake();
+    }
+
+    /// Adds several; `commands` is empty afterwards.
+    pub fn push_all(&self, commands: &mut Vec<Command>) {
+        self.commands.lock().append(commands);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if !self.woken.swap(true, Ordering::AcqRel) {
+            self.waker.wake();
+        }
+    }
+
+    /// Takes all commands.
+    pub(crate) fn take(&self) -> Vec<Command> {
+        self.waker.clear();
+        self.woken.store(false, Ordering::Release);
+        std::mem::take(&mut *self.commands.lock())
+    }
+}

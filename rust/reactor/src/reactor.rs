@@ -1,0 +1,399 @@
+//! The turn: one poll, then every ready socket is read and served, then everything that has something to say is written.
+
+use crate::inbox::{Adoption, Command, Inbox, Purpose};
+use crate::link::{INITIAL_INTEREST, Link, Links, Phase};
+use crate::poller::{EVENTS_MAX, Interest, Poller, Ready, Ticker};
+use iii_fast_core::core::{Core, Counters};
+use iii_fast_core::dispatch::Router;
+use iii_fast_core::peer::SessionId;
+use iii_fast_core::session::{Role, Session};
+use iii_fast_core::ws::{self, Status};
+use std::io::{self, Read};
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+/// Bytes read from one socket before others get their turn.
+const READ_BUDGET_BYTES: usize = 64 << 10;
+/// How often liveness is looked after.
+const TICK_MS: u64 = 500;
+
+const INBOX_TOKEN: u64 = u64::MAX;
+const TICK_TOKEN: u64 = u64::MAX - 1;
+const READ_ONLY: Interest = Interest { read: true, write: false };
+
+/// How a turn ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// Everything that was ready has been served.
+    Idle,
+    /// More may be ready already.
+    More,
+    /// [`Command::Stop`] came.
+    Stopped,
+}
+
+/// One loop over its own connections.
+pub struct Reactor {
+    index: u8,
+    pub(crate) core: Arc<Core>,
+    inbox: Arc<Inbox>,
+    others: Arc<[Arc<Inbox>]>,
+    pub(crate) poller: Poller,
+    ticker: Ticker,
+    pub(crate) links: Links,
+    /// By slot, as `links`.
+    sessions: Vec<Option<Box<Session>>>,
+    ready: Vec<Ready>,
+    scratch: Vec<u8>,
+    generation: u32,
+    /// Paused sessions that have room again.
+    resumable: Vec<usize>,
+    started: Instant,
+    stopped: bool,
+}
+
+/// `count` reactors over one core, each knowing the inboxes of all.
+pub fn reactors(core: &Arc<Core>, count: usize) -> io::Result<Vec<Reactor>> {
+    let inboxes: Arc<[Arc<Inbox>]> = (0..count).map(|_| Inbox::new().map(Arc::new)).collect::<io::Result<_>>()?;
+    (0..count)
+        .map(|index| {
+            let index = u8::try_from(index).map_err(|_| io::Error::other("at most 256 reactors"))?;
+            Reactor::new(index, core.clone(), inboxes.clone())
+        })
+        .collect()
+}
+
+impl Reactor {
+    fn new(index: u8, core: Arc<Core>, others: Arc<[Arc<Inbox>]>) -> io::Result<Self> {
+        let inbox = others[usize::from(index)].clone();
+        let poller = Poller::new()?;
+        poller.add(&inbox.waker, INBOX_TOKEN, READ_ONLY)?;
+        let ticker = Ticker::new(TICK_MS)?;
+        poller.add(&ticker, TICK_TOKEN, READ_ONLY)?;
+        Ok(Reactor {
+            index,
+            core,
+            inbox,
+            links: Links::new(usize::from(index), others.len()),
+            others,
+            poller,
+            ticker,
+            sessions: Vec::new(),
+            ready: Vec::new(),
+            scratch: vec![0; READ_BUDGET_BYTES],
+            generation: 0,
+            resumable: Vec::new(),
+            started: Instant::now(),
+            stopped: false,
+        })
+    }
+
+    /// Readable when a turn has something to do.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.poller.fd()
+    }
+
+    /// Where others leave commands.
+    pub fn inbox(&self) -> Arc<Inbox> {
+        self.inbox.clone()
+    }
+
+    /// Serves whatever is ready, without waiting.
+    pub fn turn(&mut self) -> io::Result<Turn> {
+        self.pass(false)
+    }
+
+    /// Serves until [`Command::Stop`]; blocks its thread.
+    pub fn run(&mut self) -> io::Result<()> {
+        while self.pass(true)? != Turn::Stopped {}
+        Ok(())
+    }
+
+    fn pass(&mut self, block: bool) -> io::Result<Turn> {
+        let mut ready = std::mem::take(&mut self.ready);
+        self.poller.poll(block && self.resumable.is_empty(), &mut ready)?;
+        self.links.now_ms = self.started.elapsed().as_millis() as u64;
+        let count = ready.len();
+        for event in ready.drain(..) {
+            match event.token {
+                INBOX_TOKEN => self.commands(),
+                TICK_TOKEN => {
+                    self.ticker.clear();
+                    self.look_after_liveness();
+                }
+                token => self.socket_ready(SessionId::from_number(token), event),
+            }
+        }
+        self.ready = ready;
+        // Once each: a session that pauses again waits for the next pass, so that others get their turn.
+        for slot in std::mem::take(&mut self.resumable) {
+            self.resume(slot);
+        }
+        self.write_dirty();
+        self.send_staged();
+        Ok(match count {
+            _ if self.stopped => Turn::Stopped,
+            _ if count == EVENTS_MAX || !self.resumable.is_empty() => Turn::More,
+            _ => Turn::Idle,
+        })
+    }
+
+    fn socket_ready(&mut self, session: SessionId, event: Ready) {
+        let Some(link) = self.links.find(session) else { return };
+        let paused = link.paused;
+        if event.write {
+            self.write(session.slot());
+        }
+        if event.hung_up && paused {
+            self.drop_link(session.slot(), "connection lost");
+        } else if event.read {
+            self.read(session.slot());
+        }
+    }
+
+    // --- reading -----------------------------------------------------------------------------------------------
+
+    fn read(&mut self, slot: usize) {
+        let Some(link) = self.links.slab.get_mut(slot) else { return };
+        link.last_seen_ms = self.links.now_ms;
+        if link.phase != Phase::Open {
+            return self.discard(slot);
+        }
+        let Some(mut session) = self.sessions.get_mut(slot).and_then(Option::take) else { return };
+        let status = if let Some(spare) = session.spare() {
+            match link.socket.read(spare) {
+                Ok(0) => Err("connection closed by the worker"),
+                Ok(n) => Ok(session.filled(n, &self.core, &mut self.links)),
+                Err(error) => retry_later(&error),
+            }
+        } else {
+            match link.socket.read(&mut self.scratch) {
+                Ok(0) => Err("connection closed by the worker"),
+                Ok(n) => Ok(session.feed(&mut self.scratch[..n], &self.core, &mut self.links)),
+                Err(error) => retry_later(&error),
+            }
+        };
+        self.sessions[slot] = Some(session);
+        match status {
+            Ok(status) => self.after_serving(slot, status),
+            Err(reason) => self.drop_link(slot, reason),
+        }
+    }
+
+    fn after_serving(&mut self, slot: usize, status: Status) {
+        match status {
+            Status::Open => {}
+            Status::Paused => self.pause(slot, true),
+            Status::Closed(frame) => {
+                let reason = frame.describe();
+                self.finish(slot, &frame.payload(), &reason);
+            }
+        }
+        self.begin_closings();
+        self.write(slot);
+    }
+
+    fn pause(&mut self, slot: usize, paused: bool) {
+        if let Some(link) = self.links.slab.get_mut(slot) {
+            link.paused = paused;
+        }
+    }
+
+    /// Serves what a paused session still holds, if there is room for its replies.
+    pub(crate) fn resume(&mut self, slot: usize) {
+        if !self.may_resume(slot) {
+            return;
+        }
+        self.pause(slot, false);
+        let Some(mut session) = self.sessions.get_mut(slot).and_then(Option::take) else { return };
+        let status = session.resume(&self.core, &mut self.links);
+        self.sessions[slot] = Some(session);
+        self.after_serving(slot, status);
+    }
+
+    fn may_resume(&self, slot: usize) -> bool {
+        let Some(link) = self.links.slab.get(slot) else { return false };
+        let Some(session) = self.sessions.get(slot).and_then(Option::as_ref) else { return false };
+        let room = link.outbox.len() <= self.core.limits.outbox_throttle_bytes / 2;
+        link.paused && link.phase == Phase::Open && room && session.may_resume(&self.core)
+    }
+
+    /// Throws input away while the close handshake ends.
+    fn discard(&mut self, slot: usize) {
+        let Some(link) = self.links.slab.get_mut(slot) else { return };
+        match link.socket.read(&mut self.scratch) {
+            // The peer sends no more but may still read what waits for it.
+            Ok(0) if link.phase == Phase::Closing => self.pause(slot, true),
+            Ok(0) => self.drop_link(slot, "closed"),
+            Err(error) if retry_later(&error).is_err() => self.drop_link(slot, "closed"),
+            _ => {}
+        }
+    }
+
+    // --- writing -----------------------------------------------------------------------------------------------
+
+    fn write_dirty(&mut self) {
+        while let Some(slot) = self.links.next_dirty() {
+            self.write(slot);
+        }
+    }
+
+    fn write(&mut self, slot: usize) {
+        let now_ms = self.links.now_ms;
+        let Some(link) = self.links.slab.get_mut(slot) else { return };
+        let written = link.write(now_ms).and_then(|()| link.update_interest(&self.poller));
+        if written.is_err() {
+            return self.drop_link(slot, "connection lost");
+        }
+        let (waiting, phase, paused) = (link.outbox.len(), link.phase, link.paused);
+        if let Some(peer) = self.sessions.get(slot).and_then(Option::as_ref).and_then(|session| session.peer()) {
+            peer.outbox_bytes.store(waiting, Ordering::Relaxed);
+        }
+        self.links.reclaim(slot);
+        if paused && phase == Phase::Closed {
+            self.drop_link(slot, "closed");
+        } else if self.may_resume(slot) {
+            self.resumable.push(slot);
+        }
+    }
+
+    fn send_staged(&mut self) {
+        for (reactor, staged) in self.links.staged.iter_mut().enumerate() {
+            // Refused after the outbox was asked for: nothing to deliver.
+            staged.retain(|command| !matches!(command, Command::Deliver { messages, .. } if messages.is_empty()));
+            if !staged.is_empty() {
+                self.others[reactor].push_all(staged);
+            }
+        }
+    }
+
+    // --- commands ----------------------------------------------------------------------------------------------
+
+    fn commands(&mut self) {
+        for command in self.inbox.take() {
+            self.command(command);
+        }
+        self.begin_closings();
+    }
+
+    fn command(&mut self, command: Command) {
+        let (core, links) = (&self.core, &mut self.links);
+        match command {
+            Command::Adopt(adoption) => self.adopt(adoption),
+            Command::Deliver { to, messages, invocation } => {
+                if let Some(outbox) = links.outbox(to, None) {
+                    outbox.append(messages);
+                } else if let Some(id) = invocation {
+                    core.undeliverable(&id, links);
+                }
+            }
+            Command::Push(session, message) => core.push(session, &message, links),
+            Command::Settle { session, invocation_id, function_id, answered } => {
+                core.settle(session, &invocation_id, &function_id, &answered, links);
+            }
+            Command::Invoke(invocation) => core.invoke(&invocation, links),
+            Command::Forget(ticket) => core.invocations.forget(ticket),
+            Command::Close { session, code, reason } => {
+                if links.find(session).is_some() {
+                    self.begin_close(session.slot(), code, &reason);
+                }
+            }
+            Command::CloseAll { code, reason } => {
+                let slots: Vec<usize> = links.slab.iter().map(|(slot, _)| slot).collect();
+                for slot in slots {
+                    self.begin_close(slot, code, &reason);
+                }
+            }
+            Command::Resume => self.resume_all(),
+            Command::Stop => self.stopped = true,
+        }
+    }
+
+    fn resume_all(&mut self) {
+        let paused: Vec<usize> = self.links.slab.iter().filter(|(_, link)| link.paused).map(|(slot, _)| slot).collect();
+        for slot in paused {
+            self.resume(slot);
+        }
+    }
+
+    fn adopt(&mut self, adoption: Adoption) {
+        let Adoption { socket, mut leftover, purpose, address, connected_at_ms } = adoption;
+        let prepared = socket.set_nonblocking(true).and_then(|()| socket.set_nodelay(true));
+        self.generation = self.generation.wrapping_add(1);
+        let entry = self.links.slab.vacant_entry();
+        let slot = entry.key();
+        let id = SessionId::new(self.index, self.generation, slot);
+        if prepared.and_then(|()| self.poller.add(&socket, id.number(), INITIAL_INTEREST)).is_err() {
+            return;
+        }
+        entry.insert(Link::new(id, socket, self.links.now_ms));
+        Counters::add(&self.core.counters.connections, 1);
+        let role = match purpose {
+            Purpose::Worker => Role::Worker(self.core.connect(id, &address, connected_at_ms)),
+            Purpose::Telemetry => Role::Telemetry,
+            Purpose::Echo => Role::Echo,
+        };
+        let mut session = Box::new(Session::new(id, role, &self.core, &mut self.links));
+        let status = session.feed(&mut leftover, &self.core, &mut self.links);
+        if self.sessions.len() <= slot {
+            self.sessions.resize_with(slot + 1, || None);
+        }
+        self.sessions[slot] = Some(session);
+        self.after_serving(slot, status);
+    }
+
+    // --- ends --------------------------------------------------------------------------------------------------
+
+    /// Close handshakes that serving has asked for.
+    fn begin_closings(&mut self) {
+        while let Some((session, code, reason)) = self.links.closing.pop() {
+            if self.links.find(session).is_some() {
+                self.begin_close(session.slot(), code, reason);
+            }
+        }
+    }
+
+    fn begin_close(&mut self, slot: usize, code: u16, reason: &str) {
+        self.finish(slot, &ws::close_payload(code, reason), reason);
+        self.write(slot);
+    }
+
+    /// Puts our close frame behind what waits; the worker is gone from now on.
+    fn finish(&mut self, slot: usize, close_payload: &[u8], reason: &str) {
+        let now_ms = self.links.now_ms;
+        let Some(link) = self.links.slab.get_mut(slot) else { return };
+        if link.phase != Phase::Open {
+            return;
+        }
+        link.outbox.frame(ws::OPCODE_CLOSE, close_payload);
+        link.phase = Phase::Closing;
+        link.paused = false;
+        link.closing_since_ms = now_ms;
+        self.end_session(slot, reason);
+    }
+
+    /// The connection is lost or given up.
+    pub(crate) fn drop_link(&mut self, slot: usize, reason: &str) {
+        let Some(link) = self.links.slab.try_remove(slot) else { return };
+        // Closing the descriptor removes it from the poller as well.
+        let _ = self.poller.remove(&link.socket);
+        self.core.counters.connections.fetch_sub(1, Ordering::Relaxed);
+        self.end_session(slot, reason);
+    }
+
+    fn end_session(&mut self, slot: usize, reason: &str) {
+        let Some(session) = self.sessions.get_mut(slot).and_then(Option::take) else { return };
+        if let Some(peer) = session.peer() {
+            self.core.disconnect(peer, reason, &mut self.links);
+        }
+    }
+}
+
+fn retry_later(error: &io::Error) -> Result<Status, &'static str> {
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(Status::Open),
+        _ => Err("connection lost"),
+    }
+}
