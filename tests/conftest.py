@@ -15,6 +15,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from tests.support.engine_process import BACKENDS, EngineProcess
+
 DEADLINE_S = 60.0
 CLOCK_FIXTURES = ("autojump_clock", "mock_clock")
 
@@ -34,6 +36,13 @@ def mock_clock() -> MockClock:
 @pytest.fixture(scope="session")
 def nursery() -> None:
     """Filled in by the runner: a nursery around the test body of an ``async def`` test."""
+
+
+@pytest.fixture(scope="session", params=BACKENDS)
+def engine(request: pytest.FixtureRequest) -> Generator[EngineProcess]:
+    """A running engine of each backend, shared by tests: use unique names in it and leave it running."""
+    with EngineProcess(request.param) as started:
+        yield started
 
 
 def _deadline_s(item: pytest.Item) -> float:

@@ -20,18 +20,19 @@ def installed(path: Path) -> str:
     return str(path)
 
 
-def node_program(source: Path) -> str:
-    """A copy of a Node program beside the installed packages, from where it finds them."""
+def node_program(name: str, text: str) -> str:
+    """Puts a Node program beside the installed packages, from where it finds them; the path."""
     installed(CACHE / "node" / "node_modules")
-    copy = CACHE / "node" / source.name
-    fresh = copy.with_suffix(f".{os.getpid()}")
-    fresh.write_bytes(source.read_bytes())
-    fresh.replace(copy)
-    return str(copy)
+    program = CACHE / "node" / name
+    fresh = program.with_suffix(f".{os.getpid()}")
+    fresh.write_text(text)
+    fresh.replace(program)  # whole at once: tests run in parallel
+    return str(program)
 
 
 def _node(package: str, register_style: str) -> list[str]:
-    return ["node", node_program(SOURCES / "node" / "steered_worker.mjs"), package, register_style]
+    source = SOURCES / "node" / "steered_worker.mjs"
+    return ["node", node_program(source.name, source.read_text()), package, register_style]
 
 
 def _python(version: str) -> list[str]:
@@ -54,6 +55,9 @@ COMMANDS: Final[dict[str, Callable[[], list[str]]]] = {
 SDKS: Final = tuple(COMMANDS)
 WITH_METADATA: Final = ("npm-0.22.1", "pypi-0.25.0", "crate-0.25.0")
 """Those whose ``trigger`` carries metadata."""
+
+HEARS_UNBIND: Final = ("npm-0.22.1", "pypi-0.25.0", "crate-0.25.0")
+"""Those that read ``unregistertrigger``."""
 
 
 def worker(sdk: str, url: str) -> SteeredWorker:

@@ -73,10 +73,15 @@ class SteeredWorker:
         """The first event of this name whose members equal ``fields``; waits for it."""
         return _parsed(self.process.wait_for(lambda line: _is(_parsed(line), name, fields), timeout_s)) or {}
 
-    def stop(self) -> None:
-        """Closes the worker's stdin, upon which it shuts its SDK down, and then ends it in any case."""
+    def leave(self) -> int:
+        """Has the worker shut its SDK down and end by itself; its exit status."""
         assert self.process.process.stdin is not None
         self.process.process.stdin.close()
+        return self.process.wait(ANSWER_S)
+
+    def stop(self) -> None:
+        """Ends the process at once."""
+        self.process.process.kill()
         self.process.stop()
 
     def __enter__(self) -> Self:

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from iii import TriggerAction, register_worker
+from iii.triggers import TriggerHandler
 
 warnings.simplefilter("ignore", DeprecationWarning)  # 0.25 deprecates the trigger calls that workers in the field use
 stdout_lock = threading.Lock()
@@ -27,7 +28,7 @@ def tell(message: dict[str, Any]) -> None:
         sys.stdout.flush()
 
 
-class Provider:
+class Provider(TriggerHandler[Any]):
     """A trigger type whose bindings the test sees; with ``refuse`` every binding is turned down."""
 
     def __init__(self, type_id: str, refuse: bool) -> None:

@@ -1,0 +1,74 @@
+"""A TCP proxy whose connections a test can cut hard, in the middle of anything."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import threading
+from types import TracebackType
+from typing import Self
+
+from tests.support.engine_process import Address
+
+RESET = struct.pack("ii", 1, 0)
+"""SO_LINGER with no time left: closing sends a reset instead of the rest."""
+
+
+class CuttingProxy:
+    """Listens on a port that the system chose and forwards to ``target``. ``connections`` counts what was accepted."""
+
+    def __init__(self, target: Address) -> None:
+        self.target = target
+        self.connections = 0
+        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._lock = threading.Lock()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address: Address = ("127.0.0.1", self._listener.getsockname()[1])
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        """What an SDK is given."""
+        return f"ws://127.0.0.1:{self.address[1]}"
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):  # the listener is closed at the end
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(self.target)
+                for end in (client, server):
+                    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                with self._lock:
+                    self.connections += 1
+                    self._pairs.append((client, server))
+                for source, sink in ((client, server), (server, client)):
+                    threading.Thread(target=_pump, args=(source, sink), daemon=True).start()
+
+    def cut(self) -> None:
+        """Resets every connection, towards both ends. New ones are accepted at once."""
+        with self._lock:
+            pairs, self._pairs = self._pairs, []
+        for pair in pairs:
+            for end in pair:
+                with contextlib.suppress(OSError):
+                    end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                    end.shutdown(socket.SHUT_RD)  # wakes the pump that waits in recv
+                    end.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.cut()
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # either end is gone: the other is told, and that is all
+        while data := source.recv(65536):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
