@@ -51,12 +51,21 @@ impl<'a> Scanner<'a> {
     }
 
     /// Skips one value that begins here, after white space, and nests at most `depth_left` levels.
+    #[inline]
     pub(super) fn value(&mut self, depth_left: usize) -> Result<(), JsonError> {
+        match self.peek() {
+            Some(b'"') => self.string(),
+            Some(b'{' | b'[') => self.nested(depth_left),
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            _ => self.word(),
+        }
+    }
+
+    /// Skips an array or object and all that is in it.
+    fn nested(&mut self, depth_left: usize) -> Result<(), JsonError> {
         let mut nesting = Nesting::default();
         loop {
             match self.peek() {
-                Some(b'"') => self.string()?,
-                Some(b'-' | b'0'..=b'9') => self.number()?,
                 Some(open @ (b'{' | b'[')) => {
                     if nesting.depth == depth_left {
                         return Err(JsonError::new(JsonErrorKind::TooDeep, self.at));
@@ -66,7 +75,7 @@ impl<'a> Scanner<'a> {
                         continue;
                     }
                 }
-                _ => self.word()?,
+                _ => self.value(0)?,
             }
             if !self.close(&mut nesting)? {
                 return Ok(());
@@ -133,7 +142,7 @@ impl<'a> Scanner<'a> {
     fn string(&mut self) -> Result<(), JsonError> {
         let mut at = self.at + 1;
         loop {
-            at = plain_end(self.bytes, at);
+            at += plain_bytes(self.bytes.get(at..).unwrap_or_default());
             match self.bytes.get(at) {
                 Some(b'"') => {
                     self.at = at + 1;
@@ -240,24 +249,24 @@ impl<'a> Scanner<'a> {
 struct Nesting {
     depth: usize,
     /// The innermost levels, the innermost in the lowest bit.
-    bits: u128,
+    bits: u64,
     /// Full groups of outer levels: used only by callers that allow more depth than the wire does.
-    outer: Vec<u128>,
+    outer: Vec<u64>,
 }
 
 impl Nesting {
     fn push(&mut self, is_object: bool) {
-        if self.depth != 0 && self.depth.is_multiple_of(128) {
+        if self.depth != 0 && self.depth.is_multiple_of(u64::BITS as usize) {
             self.outer.push(self.bits);
         }
-        self.bits = self.bits << 1 | u128::from(is_object);
+        self.bits = self.bits << 1 | u64::from(is_object);
         self.depth += 1;
     }
 
     fn pop(&mut self) {
         self.depth -= 1;
         self.bits >>= 1;
-        if self.depth.is_multiple_of(128) {
+        if self.depth.is_multiple_of(u64::BITS as usize) {
             self.bits = self.outer.pop().unwrap_or_default();
         }
     }
@@ -268,49 +277,46 @@ impl Nesting {
     }
 }
 
-/// Where the run of ordinary string bytes that begins at `at` ends: at a quote, a backslash, a control character, or the
-/// end of the text.
+/// How many ordinary string bytes `bytes` begins with: up to a quote, a backslash, a control character, or its end.
 #[inline]
-fn plain_end(bytes: &[u8], mut at: usize) -> usize {
-    const SHORT: usize = 64;
-    const BLOCK: usize = 64;
-    let mut rest = bytes.get(at..).unwrap_or_default();
-    let short_end = at + SHORT;
-    while let Some(word) = rest.first_chunk::<8>() {
+fn plain_bytes(bytes: &[u8]) -> usize {
+    const SHORT_WORDS: usize = 8;
+    let (words, tail) = bytes.as_chunks::<8>();
+    for (index, word) in words.iter().take(SHORT_WORDS).enumerate() {
         let found = special_bytes(u64::from_le_bytes(*word));
         if found != 0 {
-            return at + found.trailing_zeros() as usize / 8;
-        }
-        at += 8;
-        rest = &rest[8..];
-        if at == short_end {
-            let plain = plain_blocks::<BLOCK>(rest);
-            at += plain;
-            rest = &rest[plain..];
+            return index * 8 + found.trailing_zeros() as usize / 8;
         }
     }
-    at + rest.iter().position(|&byte| is_special(byte)).unwrap_or(rest.len())
+    if words.len() > SHORT_WORDS {
+        return plain_bytes_long(bytes, SHORT_WORDS * 8);
+    }
+    words.len() * 8 + tail.iter().position(|&byte| is_special(byte)).unwrap_or(tail.len())
 }
 
-/// How many bytes of whole blocks are ordinary. The inner loop has no early exit, so that it is vectorised.
-fn plain_blocks<const BLOCK: usize>(bytes: &[u8]) -> usize {
-    let (blocks, _) = bytes.as_chunks::<BLOCK>();
-    let ordinary = |block: &[u8; BLOCK]| !block.iter().fold(false, |found, &byte| found | is_special(byte));
-    blocks.iter().take_while(|block| ordinary(block)).count() * BLOCK
+/// As [`plain_bytes`] when the first `plain` are known to be ordinary. The inner loop has no early exit, so that it is
+/// vectorised.
+#[inline(never)]
+fn plain_bytes_long(bytes: &[u8], plain: usize) -> usize {
+    let rest = bytes.get(plain..).unwrap_or_default();
+    let (blocks, _) = rest.as_chunks::<64>();
+    let ordinary = |block: &&[u8; 64]| !block.iter().fold(false, |found, &byte| found | is_special(byte));
+    let plain_blocks = blocks.iter().take_while(ordinary).count() * 64;
+    let rest = rest.get(plain_blocks..).unwrap_or_default();
+    let end = rest.iter().position(|&byte| is_special(byte)).unwrap_or(rest.len());
+    plain + plain_blocks + end
 }
 
 fn is_special(byte: u8) -> bool {
     byte == b'"' || byte == b'\\' || byte < 0x20
 }
 
-/// The high bit of each byte of `word` that ends a run; exact for the lowest one, those above it may be false alarms.
+/// The high bit of each byte of `word` that [`is_special`]; exact for the lowest one, those above it may be false alarms.
+#[inline]
 fn special_bytes(word: u64) -> u64 {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    const HIGH: u64 = ONES << 7;
-    let quote = word ^ (ONES * b'"' as u64);
-    let backslash = word ^ (ONES * b'\\' as u64);
-    let zero_quote = quote.wrapping_sub(ONES) & !quote;
-    let zero_backslash = backslash.wrapping_sub(ONES) & !backslash;
-    let control = word.wrapping_sub(ONES * 0x20) & !word;
-    (zero_quote | zero_backslash | control) & HIGH
+    // A control character or a quote (0x22), and nothing else, is below 0x21 once bit 1 is flipped.
+    let control_or_quote = (word ^ (ONES * 2)).wrapping_sub(ONES * 0x21);
+    let backslash = (word ^ (ONES * b'\\' as u64)).wrapping_sub(ONES);
+    (control_or_quote | backslash) & !word & (ONES << 7)
 }
