@@ -104,8 +104,11 @@ class Control(Protocol):
     def changed(self, scope: str, key: str, event: bytes) -> None:
         """A watched scope changed; ``event`` is the state event (JSON). Per key, in commit order."""
 
-    def closed(self, session: SessionId, worker_id: str) -> None:
-        """A worker is gone: its functions and pending invocations are already cleaned up. Last word of a session."""
+    def closed(self, session: SessionId, worker_id: str, reason: str) -> None:
+        """A worker is gone: its functions and pending invocations are already cleaned up. Last word of a session.
+
+        ``reason`` is for the log: the peer's close code, ``connection lost``, a liveness limit with its name, ...
+        """
 
 
 class Backend(Protocol):
@@ -183,8 +186,26 @@ class Trigger:
     message: bytes = field(default=b"{}", compare=False)
 
 
+class Pending(Protocol):
+    """An invocation that is under way."""
+
+    async def outcome(self) -> bytes | None:
+        """Waits for the result; await it once. Raises ``WireError``; being cancelled abandons the invocation."""
+
+
 class Invoker(Protocol):
     """How triggers and builtins reach functions: the broker, seen from below."""
+
+    def begin(
+        self,
+        function_id: str,
+        data: bytes,
+        *,
+        metadata: bytes | None = None,
+        traceparent: str | None = None,
+        baggage: str | None = None,
+    ) -> Pending:
+        """Sends the invocation before it returns, so the order of calls is the order on the wire."""
 
     async def invoke(
         self, function_id: str, data: bytes, *, metadata: bytes | None = None, timeout_s: float | None = None
@@ -208,6 +229,9 @@ class TriggerType(Protocol):
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Fires until cancelled; its nursery is the parent of everything this type does in the background."""
+
+    async def drain(self) -> None:
+        """Fires nothing new and returns when what is under way has finished. Bounded by the caller."""
 
 
 class Clock(Protocol):

@@ -7,6 +7,7 @@ user's configuration (``ConfigError``: ends start-up with file and line), and th
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 
@@ -23,6 +24,13 @@ class WireError(Exception):
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message}"
+
+
+def worker_error(error: bytes) -> WireError:
+    """The error object of a worker (JSON text with string ``code`` and ``message``, as both backends complete it)."""
+    fields = json.loads(error)
+    stacktrace = fields.get("stacktrace")
+    return WireError(fields["code"], fields["message"], stacktrace if isinstance(stacktrace, str) else None)
 
 
 class ConfigError(Exception):

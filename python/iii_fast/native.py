@@ -16,8 +16,7 @@ import trio
 
 from iii_fast import _core
 from iii_fast.contracts import Call, Control, FunctionInfo, Limits, Outcome, SessionId, Stats, WorkerInfo
-from iii_fast.errors import WireError
-from iii_fast.protocol import Code
+from iii_fast.errors import WireError, worker_error
 from iii_fast.transport.handshake import HandshakeError, upgrade
 
 log = logging.getLogger(__name__)
@@ -180,7 +179,7 @@ def _handlers(control: Control) -> _Handlers:
         control.settled(ticket, WireError(code, message))
 
     def failed_object(ticket: int, error: bytes) -> None:
-        control.settled(ticket, wire_error(error))
+        control.settled(ticket, worker_error(error))
 
     return {
         "called": called,

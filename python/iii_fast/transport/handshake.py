@@ -10,6 +10,7 @@ import hashlib
 import http
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NoReturn
 
 import h11
 import trio
@@ -47,11 +48,16 @@ async def upgrade(stream: trio.abc.Stream, routes: Mapping[str, object], *, busy
         await _refuse(stream, connection, 404, "Channel not found")
     if path not in routes:
         await _refuse(stream, connection, 404, "Not Found")
-    if headers.get(b"upgrade", b"").lower() != b"websocket" or b"upgrade" not in headers.get(b"connection", b"").lower():
+    if (
+        headers.get(b"upgrade", b"").lower() != b"websocket"
+        or b"upgrade" not in headers.get(b"connection", b"").lower()
+    ):
         await _refuse(stream, connection, 426, "This port speaks WebSocket: connect with ws:// (iii workers do)")
     key = headers.get(b"sec-websocket-key")
     if request.method != b"GET" or headers.get(b"sec-websocket-version") != b"13" or not _is_key(key):
-        await _refuse(stream, connection, 400, "Bad WebSocket upgrade request: expected GET, version 13 and a 16-byte key")
+        await _refuse(
+            stream, connection, 400, "Bad WebSocket upgrade request: expected GET, version 13 and a 16-byte key"
+        )
     if busy:
         await _refuse(stream, connection, 503, "Too many connections")
     accept = base64.b64encode(hashlib.sha1((key or b"") + _GUID).digest())
@@ -61,7 +67,7 @@ async def upgrade(stream: trio.abc.Stream, routes: Mapping[str, object], *, busy
         headers=[
             ("Upgrade", "websocket"),
             ("Connection", "Upgrade"),
-            ("Sec-WebSocket-Accept", accept),
+            ("Sec-WebSocket-Accept", accept.decode()),
             CAPABILITIES_HEADER,
         ],
     )
@@ -77,16 +83,20 @@ async def _read_request(stream: trio.abc.Stream, connection: h11.Connection) -> 
                 return event
             if event is not h11.NEED_DATA:
                 raise HandshakeError("the connection ended before an upgrade request")
-            connection.receive_data(await stream.receive_some(_READ_BYTES))
+            connection.receive_data(bytes(await stream.receive_some(_READ_BYTES)))
     except h11.RemoteProtocolError as error:
         await _refuse(stream, connection, error.error_status_hint, f"Bad request: {error}")
     except trio.BrokenResourceError as error:
         raise HandshakeError("the connection broke before an upgrade request") from error
 
 
-async def _refuse(stream: trio.abc.Stream, connection: h11.Connection, status: int, text: str) -> None:
+async def _refuse(stream: trio.abc.Stream, connection: h11.Connection, status: int, text: str) -> NoReturn:
     body = text.encode()
-    headers = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body))), ("Connection", "close")]
+    headers = [
+        ("Content-Type", "text/plain; charset=utf-8"),
+        ("Content-Length", str(len(body))),
+        ("Connection", "close"),
+    ]
     response = h11.Response(status_code=status, reason=http.HTTPStatus(status).phrase.encode(), headers=headers)
     parts = [connection.send(response), connection.send(h11.Data(body)), connection.send(h11.EndOfMessage())]
     try:

@@ -6,7 +6,7 @@ use crate::core::Core;
 use crate::dispatch::{self, Request, Router};
 use crate::error::WireError;
 use crate::invocation::CallerRef;
-use crate::outcome::{Reply, Settlement, error_json, write};
+use crate::outcome::{Reply, Settlement, write};
 use crate::parts::Parts;
 use crate::peer::SessionId;
 use crate::registry::Provider;
@@ -58,7 +58,7 @@ impl Core {
         let ControlInvocation { ticket, function_id, data, metadata, traceparent, baggage } = invocation;
         if let Some(call) = StateCall::from_function_id(function_id) {
             let served = state::serve(&self.state, call, data)?;
-            if served.change_waiting {
+            if served.noted {
                 self.calls.announce();
             }
             let mut result = Vec::new();

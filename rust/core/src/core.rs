@@ -1,6 +1,6 @@
 //! Everything that sessions and reactors share, and the two events that touch all of it: a worker comes, a worker goes.
 
-use crate::calls::{Call, CallQueue, Wake};
+use crate::calls::{CALLS_WAITING_MAX, Call, CallQueue, Wake};
 use crate::dispatch::Router;
 use crate::error::{WireError, code};
 use crate::invocation::{InvocationId, Invocations};
@@ -66,6 +66,11 @@ impl Core {
         }
     }
 
+    /// Whether what waits for Python is so much that whoever adds to it has to wait.
+    pub fn is_control_full(&self) -> bool {
+        self.calls.is_full() || self.state.changes_waiting() >= CALLS_WAITING_MAX
+    }
+
     /// A worker connected.
     pub fn connect(&self, session: SessionId, address: &str, connected_at_ms: u64) -> Arc<Peer> {
         let peer = Arc::new(Peer::new(session, address, connected_at_ms, self.limits.message_bytes_max));
@@ -84,11 +89,7 @@ impl Core {
             let stopped = WireError::new(code::INVOCATION_STOPPED, "Invocation stopped");
             deliver(self, router, &id, pending, Settlement::Error(&stopped));
         }
-        self.calls.push(Call::Closed {
-            session: peer.session,
-            worker_id: peer.worker_id,
-            reason: reason.into(),
-        });
+        self.calls.push(Call::Closed { session: peer.session, worker_id: peer.worker_id, reason: reason.into() });
     }
 
     /// A request came to a reactor whose session had just gone: its caller is told.

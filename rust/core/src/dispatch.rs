@@ -164,7 +164,7 @@ impl<R: Router> Dispatch<'_, R> {
         call: StateCall,
     ) -> Result<(), WireError> {
         let served = state::serve(&self.core.state, call, envelope.data())?;
-        if served.change_waiting {
+        if served.noted {
             self.core.calls.announce();
         }
         let (Some(invocation_id), Some(function_id)) = (invocation_id, envelope.function_id) else { return Ok(()) };
@@ -172,7 +172,7 @@ impl<R: Router> Dispatch<'_, R> {
             if served.answer.is_absent() {
                 reply.nothing(outbox);
             } else {
-                reply.result(outbox, &served.answer, served.written);
+                reply.result(outbox, &served.answer, served.wrote);
             }
         });
         Ok(())
@@ -380,20 +380,13 @@ impl<'a> Request<'a> {
     }
 
     fn optional(&self) -> [(&'static [u8], Option<&'a str>); 3] {
-        [
-            (Self::METADATA, self.metadata),
-            (Self::TRACEPARENT, self.traceparent),
-            (Self::BAGGAGE, self.baggage),
-        ]
+        [(Self::METADATA, self.metadata), (Self::TRACEPARENT, self.traceparent), (Self::BAGGAGE, self.baggage)]
     }
 
     /// Bytes of the message.
     pub fn len(&self) -> usize {
-        let optional: usize = self
-            .optional()
-            .iter()
-            .filter_map(|(name, value)| value.map(|value| name.len() + value.len()))
-            .sum();
+        let optional: usize =
+            self.optional().iter().filter_map(|(name, value)| value.map(|value| name.len() + value.len())).sum();
         Self::HEAD.len()
             + Self::ID_BYTES
             + Self::FUNCTION.len()

@@ -193,9 +193,7 @@ impl Invocations {
             }
             let mut table = stripe.lock();
             let executed = |_: &InvocationId, pending: &mut Pending| pending.function.peer.session == peer.session;
-            let waited = |_: &InvocationId, pending: &mut Pending| {
-                matches!(&pending.caller, Caller::Worker { peer: caller, .. } if caller.session == peer.session)
-            };
+            let waited = |_: &InvocationId, pending: &mut Pending| matches!(&pending.caller, Caller::Worker { peer: caller, .. } if caller.session == peer.session);
             let ended: Vec<_> = table.extract_if(executed).collect();
             let dropped: Vec<_> = table.extract_if(waited).collect();
             drop(table);

@@ -107,6 +107,7 @@ impl Loopback {
     fn after(&mut self, id: SessionId, status: Status) {
         match status {
             Status::Open => {}
+            Status::Ended => self.end(id, "ended"),
             Status::Paused => {
                 self.paused.insert(id);
             }

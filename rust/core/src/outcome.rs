@@ -188,7 +188,9 @@ pub enum Settlement<'a> {
 pub fn deliver(core: &Core, router: &mut impl Router, id: &InvocationId, pending: Pending, outcome: Settlement<'_>) {
     match pending.caller {
         Caller::Nobody => {}
-        Caller::Control(ticket) => core.calls.push(Call::Settled { ticket, outcome: owned(outcome) }),
+        Caller::Control(ticket) => {
+            core.calls.push(Call::Settled { ticket, outcome: owned(outcome) });
+        }
         Caller::Worker { peer, own_id } => {
             let text = IdText::new(id);
             let reply = Reply {

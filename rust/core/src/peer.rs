@@ -133,7 +133,8 @@ impl Directory {
     pub fn find(&self, worker_id: &Uuid, token: &Uuid) -> Option<Arc<Peer>> {
         let peers = self.peers.read();
         let peer = peers.by_session.get(peers.by_worker.get(worker_id)?)?;
-        let differing = peer.reattach_token.as_bytes().iter().zip(token.as_bytes()).fold(0, |acc, (a, b)| acc | (a ^ b));
+        let differing =
+            peer.reattach_token.as_bytes().iter().zip(token.as_bytes()).fold(0, |acc, (a, b)| acc | (a ^ b));
         (std::hint::black_box(differing) == 0).then(|| peer.clone())
     }
 

@@ -61,7 +61,7 @@ impl Session {
 
     /// Whether what made it pause is over, its own outbox aside.
     pub fn may_resume(&self, core: &Core) -> bool {
-        self.awaited.is_none_or(|number| core.calls.is_handled(number)) && !core.calls.is_full()
+        self.awaited.is_none_or(|number| core.calls.is_handled(number)) && !core.is_control_full()
     }
 
     /// Goes on after [`Status::Paused`].
@@ -122,11 +122,11 @@ impl<R: Router> Inbound<'_, R> {
     }
 
     fn calls_full(&self) -> bool {
-        if !self.core.calls.is_full() {
+        if !self.core.is_control_full() {
             return false;
         }
         self.core.calls.note_pause();
-        self.core.calls.is_full()
+        self.core.is_control_full()
     }
 
     fn role_is_gone(&self) -> bool {

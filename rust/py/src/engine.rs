@@ -141,11 +141,8 @@ impl Core {
         message: &str,
         stacktrace: Option<&str>,
     ) {
-        let answered = Answered::Error {
-            code: code.into(),
-            message: message.into(),
-            stacktrace: stacktrace.map(Into::into),
-        };
+        let answered =
+            Answered::Error { code: code.into(), message: message.into(), stacktrace: stacktrace.map(Into::into) };
         self.to_session(session, |session| Command::Settle {
             session,
             invocation_id: invocation_id.into(),

@@ -131,12 +131,12 @@ impl StateMap {
     /// Returns whether the key was there.
     fn set(&self, scope: &str, key: &str, value: &str) -> PyResult<bool> {
         let written = self.0.set(scope, key, Stored::new(value));
-        written.map(|written| written.old.is_some()).map_err(|error| PyValueError::new_err(error.to_string()))
+        written.map(|written| written.outcome.is_some()).map_err(|error| PyValueError::new_err(error.to_string()))
     }
 
     /// Returns whether the key was there.
     fn delete(&self, scope: &str, key: &str) -> bool {
-        self.0.delete(scope, key).old.is_some()
+        self.0.delete(scope, key).outcome.is_some()
     }
 
     fn list<'py>(&self, py: Python<'py>, scope: &str) -> Vec<Bound<'py, PyBytes>> {

@@ -29,7 +29,8 @@ fn judge(link: &Link, limits: &Limits, now_ms: u64) -> Care {
     if since(link.last_seen_ms) > limits.silence_ms {
         return Care::Drop("silent: nothing was heard of it within silence_ms");
     }
-    let ping_due = since(link.last_seen_ms) > limits.ping_interval_ms && since(link.last_ping_ms) > limits.ping_interval_ms;
+    let ping_due =
+        since(link.last_seen_ms) > limits.ping_interval_ms && since(link.last_ping_ms) > limits.ping_interval_ms;
     if ping_due { Care::Ping } else { Care::Nothing }
 }
 

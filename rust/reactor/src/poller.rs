@@ -127,11 +127,7 @@ impl Ticker {
     pub fn new(period_ms: u64) -> io::Result<Self> {
         let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
         let period = Timespec { tv_sec: (period_ms / 1000) as i64, tv_nsec: (period_ms % 1000 * 1_000_000) as i64 };
-        timerfd_settime(
-            &timer,
-            TimerfdTimerFlags::empty(),
-            &Itimerspec { it_interval: period, it_value: period },
-        )?;
+        timerfd_settime(&timer, TimerfdTimerFlags::empty(), &Itimerspec { it_interval: period, it_value: period })?;
         Ok(Ticker(timer))
     }
 

@@ -184,7 +184,8 @@ impl Reactor {
 
     fn after_serving(&mut self, slot: usize, status: Status) {
         match status {
-            Status::Open => {}
+            // `Ended`: replaced by another connection, whose message begins the close handshake with this one.
+            Status::Open | Status::Ended => {}
             Status::Paused => self.pause(slot, true),
             Status::Closed(frame) => {
                 let reason = frame.describe();
