@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, TypeAlias
+from urllib.parse import urlsplit
 
 import trio
-from trio_websocket import (
-    ConnectionClosed,
-    ConnectionRejected,
-    DisconnectionTimeout,
-    HandshakeError,
-    WebSocketConnection,
-    open_websocket_url,
-)
+from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
 
 from iii_fast import jsontext
 from iii_fast.errors import WireError
@@ -23,7 +18,11 @@ from iii_fast.protocol import DEFAULT_NAMESPACE, Code, Kind
 MESSAGE_BYTES_MAX: Final = 128 << 20
 """Above every limit the engine has, so that it is the engine that tells."""
 
+READ_BYTES: Final = 1 << 16
+HANDSHAKE_S: Final = 10.0
 CLOSE_S: Final = 2.0
+
+Stream: TypeAlias = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 
 
 class NoEngineError(Exception):
@@ -45,21 +44,65 @@ async def call(url: str, function_id: str, data: bytes, *, namespace: str | None
 
 
 async def _connected(url: str, work: Callable[[WebSocketConnection], Awaitable[bytes]]) -> bytes:
-    outcome: bytes | None = None
+    """Opens the connection, runs ``work`` on it, closes it."""
     try:
-        async with open_websocket_url(url, max_message_size=MESSAGE_BYTES_MAX, disconnect_timeout=CLOSE_S) as link:
-            outcome = await work(link)
-    except ConnectionRejected as error:
-        raise NoEngineError(f"{url} answers with HTTP status {error.status_code}, it is no iii engine") from None
-    except DisconnectionTimeout:
-        pass  # the result is here; an engine that does not say goodbye changes nothing
-    except HandshakeError as error:
+        stream = await _open(url)
+    except OSError as error:
         raise NoEngineError(_unreachable(url, error)) from None
-    except ConnectionClosed as error:
-        raise NoEngineError(_closed(url, error)) from None
+    outcome: bytes | Exception | None = None
+    status: int | None = None
+    # The stream is ours and not the library's, which leaves it open when the peer closes first or refuses.
+    async with stream:
+        try:
+            outcome = await _converse(stream, url, work)
+        except* ConnectionRejected as refused:
+            status = next((one.status_code for one in refused.exceptions if isinstance(one, ConnectionRejected)), 0)
+    if status is not None:
+        raise NoEngineError(f"{url} answers with HTTP status {status}, it is no iii engine")
+    if isinstance(outcome, ConnectionClosed):
+        raise NoEngineError(_closed(url, outcome))
+    if isinstance(outcome, Exception):
+        raise outcome
     if outcome is None:
-        raise NoEngineError(f"{url} ended the connection before the result came")
+        raise NoEngineError(f"{url} does not answer as a WebSocket within {HANDSHAKE_S:g} s, it is no iii engine")
     return outcome
+
+
+async def _converse(
+    stream: Stream, url: str, work: Callable[[WebSocketConnection], Awaitable[bytes]]
+) -> bytes | Exception | None:
+    """What ``work`` came to, its expected failures as values; ``None`` when the handshake took too long."""
+    parts = urlsplit(url)
+    resource = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    outcome: bytes | Exception | None = None
+    async with trio.open_nursery() as nursery:
+        link: WebSocketConnection | None = None
+        with trio.move_on_after(HANDSHAKE_S):
+            link = await wrap_client_stream(
+                nursery,
+                stream,
+                parts.netloc,
+                resource,
+                max_message_size=MESSAGE_BYTES_MAX,
+                receive_buffer_size=READ_BYTES,
+            )
+        if link is not None:
+            try:
+                outcome = await work(link)
+            except (ConnectionClosed, NoEngineError, WireError) as error:
+                outcome = error
+            with trio.move_on_after(CLOSE_S):
+                await link.aclose()
+        nursery.cancel_scope.cancel()
+    return outcome
+
+
+async def _open(url: str) -> Stream:
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if parts.scheme == "wss":
+        return await trio.open_ssl_over_tcp_stream(host, parts.port or 443)
+    return await trio.open_tcp_stream(host, parts.port or 80)
 
 
 async def _call(link: WebSocketConnection, function_id: str, data: bytes, namespace: str | None) -> bytes:
@@ -108,22 +151,20 @@ def _string(text: bytes | None) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _unreachable(url: str, error: HandshakeError) -> str:
-    cause = error.__cause__
-    detail = f" ({_reason(cause)})" if isinstance(cause, OSError) else ""
+def _unreachable(url: str, error: OSError) -> str:
     return (
-        f"no engine answers at {url}{detail}: start one with `iii-fast serve`, or name where it is with "
+        f"no engine answers at {url} ({_reason(error)}): start one with `iii-fast serve`, or name where it is with "
         "--address and --port (or III_URL)"
     )
 
 
 def _reason(error: OSError) -> str:
     # Trio raises one OSError for all addresses that were tried, with the real ones below it.
-    inner = error.__cause__
-    while isinstance(inner, BaseExceptionGroup):
-        inner = inner.exceptions[0]
-    told = inner if isinstance(inner, OSError) else error
-    return told.strerror or str(told)
+    below: BaseException | None = error.__cause__
+    while isinstance(below, BaseExceptionGroup):
+        below = below.exceptions[0]
+    told = below if isinstance(below, OSError) else error
+    return os.strerror(told.errno) if told.errno else str(told)
 
 
 def _closed(url: str, error: ConnectionClosed) -> str:
