@@ -16,7 +16,7 @@ import trio
 from iii_fast.errors import WireError
 
 SessionId: TypeAlias = int
-Outcome: TypeAlias = bytes | None | WireError
+Outcome: TypeAlias = bytes | WireError | None
 """What an invocation came to: result bytes, ``None`` for no result, or an error."""
 
 
@@ -96,7 +96,7 @@ class Control(Protocol):
         """A function of the control plane was invoked, or an invocation is to be enqueued."""
 
     def message(self, session: SessionId, kind: str, message: bytes) -> None:
-        """A registration message of triggers or trigger types arrived: ``kind`` is its ``type``, ``message`` all of it."""
+        """A message about triggers or trigger types arrived: ``kind`` is its ``type``, ``message`` all of it."""
 
     def settled(self, ticket: int, outcome: Outcome) -> None:
         """The invocation that ``Backend.invoke`` started with ``ticket`` has come to ``outcome``. Exactly once each."""

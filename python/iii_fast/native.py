@@ -1,8 +1,8 @@
 """The native backend: Trio's side of the Rust data plane.
 
-With one loop the reactor turns inside Trio: a task waits until the reactor's descriptor is readable and then lets it serve everything
-that is ready in one call without the interpreter. With more, each reactor blocks in a thread of its own and only the
-calls for Python come to the Trio loop. Both ways Python sees calls in one order, from one queue.
+With one loop the reactor turns inside Trio: a task waits until the reactor's descriptor is readable and then lets it
+serve everything that is ready in one call without the interpreter. With more, each reactor blocks in a thread of its
+own and only the calls for Python come to the Trio loop. Both ways Python sees calls in one order, from one queue.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 class NativeBackend:
     """``contracts.Backend`` on the Rust extension.
 
-    ``loops``: reactors, 1 to 256. ``echo_path``: a path whose connections get every message back, for conformance tests.
+    ``loops``: reactors, 1 to 256. ``echo_path``: a path whose connections get every message back (conformance tests).
     """
 
     name: Literal["native"] = "native"

@@ -6,6 +6,7 @@ Knows HTTP and sockets, nothing of workers. RFC 6455, section 4.2. No extension 
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import http
 from collections.abc import Mapping
@@ -37,21 +38,18 @@ class Upgraded:
 async def upgrade(stream: trio.abc.Stream, routes: Mapping[str, object], *, busy: bool = False) -> Upgraded:
     """Answers the upgrade request on ``stream``: 101 for a path in ``routes``.
 
-    Otherwise answers 400, 404, 426 or (``busy``: the connection limit is reached) 503 and raises ``HandshakeError``. A connection
-    that ends early raises it too. The query string is ignored.
+    Otherwise answers 400, 404, 426 or (``busy``: the connection limit is reached) 503 and raises ``HandshakeError``. A
+    connection that ends early raises it too. The query string is ignored.
     """
     connection = h11.Connection(h11.SERVER, max_incomplete_event_size=_HEAD_BYTES_MAX)
     request = await _read_request(stream, connection)
     path = request.target.split(b"?", 1)[0].decode("latin-1")
-    headers = {name: value for name, value in request.headers}
+    headers = dict(request.headers)
     if path.startswith("/ws/channels/"):
         await _refuse(stream, connection, 404, "Channel not found")
     if path not in routes:
         await _refuse(stream, connection, 404, "Not Found")
-    if (
-        headers.get(b"upgrade", b"").lower() != b"websocket"
-        or b"upgrade" not in headers.get(b"connection", b"").lower()
-    ):
+    if not _asks_for_websocket(headers):
         await _refuse(stream, connection, 426, "This port speaks WebSocket: connect with ws:// (iii workers do)")
     key = headers.get(b"sec-websocket-key")
     if request.method != b"GET" or headers.get(b"sec-websocket-version") != b"13" or not _is_key(key):
@@ -99,11 +97,14 @@ async def _refuse(stream: trio.abc.Stream, connection: h11.Connection, status: i
     ]
     response = h11.Response(status_code=status, reason=http.HTTPStatus(status).phrase.encode(), headers=headers)
     parts = [connection.send(response), connection.send(h11.Data(body)), connection.send(h11.EndOfMessage())]
-    try:
+    with contextlib.suppress(trio.BrokenResourceError):
         await stream.send_all(b"".join(part for part in parts if part))
-    except trio.BrokenResourceError:
-        pass
     raise HandshakeError(f"{status} {text}")
+
+
+def _asks_for_websocket(headers: Mapping[bytes, bytes]) -> bool:
+    connection = headers.get(b"connection", b"").lower()
+    return headers.get(b"upgrade", b"").lower() == b"websocket" and b"upgrade" in connection
 
 
 def _is_key(key: bytes | None) -> bool:
