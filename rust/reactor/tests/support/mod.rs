@@ -1,0 +1,167 @@
+//! Reactors in threads and blocking clients over real sockets, without HTTP: connections are adopted as if upgraded.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use iii_fast_core::calls::{Call, Wake};
+use iii_fast_core::core::Core;
+use iii_fast_core::limits::Limits;
+use iii_fast_core::ws;
+use iii_fast_reactor::inbox::{Adoption, Command, Inbox, Purpose};
+use iii_fast_reactor::reactors;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+struct Quiet;
+impl Wake for Quiet {
+    fn wake(&self) {}
+}
+
+/// Reactors that run in threads until dropped.
+pub struct Engine {
+    pub core: Arc<Core>,
+    inboxes: Vec<Arc<Inbox>>,
+    threads: Vec<JoinHandle<()>>,
+    listener: TcpListener,
+}
+
+impl Engine {
+    pub fn start(limits: Limits, loops: usize) -> Self {
+        let core = Arc::new(Core::new(limits, Box::new(Quiet)));
+        let reactors = reactors(&core, loops).unwrap();
+        let inboxes = reactors.iter().map(iii_fast_reactor::Reactor::inbox).collect();
+        let threads =
+            reactors.into_iter().map(|mut reactor| std::thread::spawn(move || reactor.run().unwrap())).collect();
+        Engine { core, inboxes, threads, listener: TcpListener::bind("127.0.0.1:0").unwrap() }
+    }
+
+    /// A worker connected to reactor `index`; its greeting is read already.
+    pub fn connect(&self, index: usize) -> Client {
+        let mut client = self.connect_raw(index);
+        let greeting = client.read();
+        assert!(greeting.starts_with("{\"type\":\"workerregistered\""), "{greeting}");
+        client
+    }
+
+    pub fn connect_raw(&self, index: usize) -> Client {
+        let client = TcpStream::connect(self.listener.local_addr().unwrap()).unwrap();
+        client.set_nodelay(true).unwrap();
+        client.set_read_timeout(Some(DEADLINE)).unwrap();
+        let (socket, address) = self.listener.accept().unwrap();
+        self.inboxes[index % self.inboxes.len()].push(Command::Adopt(Adoption {
+            socket,
+            leftover: Vec::new(),
+            purpose: Purpose::Worker,
+            address: address.to_string(),
+            connected_at_ms: 0,
+        }));
+        Client { socket: client, buffer: Vec::new() }
+    }
+
+    pub fn tell(&self, index: usize, command: Command) {
+        self.inboxes[index].push(command);
+    }
+
+    /// Plays the control plane: takes calls until one satisfies `wanted`.
+    pub fn await_call(&self, mut wanted: impl FnMut(&Call) -> bool) -> Call {
+        let begin = Instant::now();
+        loop {
+            let calls = self.core.calls.take();
+            self.core.calls.set_handled();
+            for inbox in &self.inboxes {
+                inbox.push(Command::Resume);
+            }
+            if let Some(call) = calls.into_iter().find(&mut wanted) {
+                return call;
+            }
+            assert!(begin.elapsed() < DEADLINE, "the call did not come");
+            std::thread::yield_now();
+        }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        for inbox in &self.inboxes {
+            inbox.push(Command::Stop);
+        }
+        for thread in self.threads.drain(..) {
+            thread.join().unwrap();
+        }
+    }
+}
+
+/// A blocking WebSocket client without handshake.
+pub struct Client {
+    pub socket: TcpStream,
+    buffer: Vec<u8>,
+}
+
+pub fn masked(opcode: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::new();
+    ws::write_frame_header(&mut frame, opcode, payload.len());
+    frame[1] |= 0x80;
+    frame.extend_from_slice(&[0; 4]);
+    frame.extend_from_slice(payload);
+    frame
+}
+
+impl Client {
+    pub fn send(&mut self, message: &str) {
+        self.socket.write_all(&masked(ws::OPCODE_TEXT, message.as_bytes())).unwrap();
+    }
+
+    pub fn try_send(&mut self, message: &str) -> bool {
+        self.socket.write_all(&masked(ws::OPCODE_TEXT, message.as_bytes())).is_ok()
+    }
+
+    /// The next frame: opcode and payload; none at the end of the connection.
+    pub fn frame(&mut self) -> Option<(u8, Vec<u8>)> {
+        loop {
+            if let Some((opcode, begin, end)) = parse(&self.buffer) {
+                let payload = self.buffer[begin..end].to_vec();
+                self.buffer.drain(..end);
+                return Some((opcode, payload));
+            }
+            let mut chunk = [0; 64 << 10];
+            match self.socket.read(&mut chunk) {
+                Ok(0) => return None,
+                Ok(n) => self.buffer.extend_from_slice(&chunk[..n]),
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return None,
+                Err(error) => panic!("nothing came within the deadline: {error}"),
+            }
+        }
+    }
+
+    pub fn read(&mut self) -> String {
+        let (opcode, payload) = self.frame().expect("a message");
+        assert_eq!(opcode, ws::OPCODE_TEXT);
+        String::from_utf8(payload).unwrap()
+    }
+
+    /// Everything sent before has been served when this returns.
+    pub fn settle(&mut self) {
+        self.send("{\"type\":\"ping\"}");
+        assert_eq!(self.read(), "{\"type\":\"pong\"}");
+    }
+}
+
+fn parse(buffer: &[u8]) -> Option<(u8, usize, usize)> {
+    let (&first, &second) = (buffer.first()?, buffer.get(1)?);
+    let (begin, len) = match second {
+        126 => (4, usize::from(u16::from_be_bytes(buffer.get(2..4)?.try_into().unwrap()))),
+        127 => (10, u64::from_be_bytes(buffer.get(2..10)?.try_into().unwrap()) as usize),
+        len => (2, usize::from(len)),
+    };
+    (buffer.len() >= begin + len).then_some((first & 15, begin, begin + len))
+}
+
+/// The value of a string member, for the simple messages of these tests.
+pub fn member<'a>(message: &'a str, name: &str) -> &'a str {
+    let begin = message.find(&format!("\"{name}\":\"")).expect(name) + name.len() + 4;
+    let end = begin + message[begin..].find('"').unwrap();
+    &message[begin..end]
+}
