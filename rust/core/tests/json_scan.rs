@@ -1,7 +1,7 @@
 //! The JSON scanner: what it accepts, what it refuses and where, against serde_json as the oracle.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use iii_fast_core::codec::json::{JsonErrorKind, JsonKind, kind, skip_value, skip_value_lenient, validate};
+use iii_fast_core::codec::json::{JsonErrorKind, JsonKind, NotNumber, kind, skip_value, skip_value_lenient, validate};
 use proptest::prelude::*;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -86,9 +86,9 @@ fn refusals_name_kind_and_offset() {
         ("[-]", K::BadNumber, 2),
         ("1 2", K::TrailingCharacters, 2),
         ("null}", K::TrailingCharacters, 4),
-        ("[NaN]", K::NotJson("NaN"), 1),
-        ("[1, Infinity]", K::NotJson("Infinity"), 4),
-        ("[1, -Infinity]", K::NotJson("-Infinity"), 4),
+        ("[NaN]", K::NotJson(NotNumber::NaN), 1),
+        ("[1, Infinity]", K::NotJson(NotNumber::Infinity), 4),
+        ("[1, -Infinity]", K::NotJson(NotNumber::NegativeInfinity), 4),
         (r#""abc\ud800""#, K::LoneSurrogate, 4),
         (r#""\udc00""#, K::LoneSurrogate, 1),
         (r#""\ud800\ud800""#, K::LoneSurrogate, 1),

@@ -29,8 +29,8 @@ impl JsonError {
 /// Kinds of [`JsonError`]. Grammar: RFC 8259; depth and surrogates: the wire's rule 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JsonErrorKind {
-    /// `NaN`, `Infinity` or `-Infinity`, which some encoders write.
-    NotJson(&'static str),
+    /// A number that JSON does not have.
+    NotJson(NotNumber),
     /// One level more than allowed; the offset is that of its bracket.
     TooDeep,
     /// A `\uD800`-`\uDFFF` escape that is not part of a pair.
@@ -61,10 +61,32 @@ pub enum JsonErrorKind {
     TrailingCharacters,
 }
 
+/// What some encoders write for a float that is no finite number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotNumber {
+    /// `NaN`
+    NaN,
+    /// `Infinity`
+    Infinity,
+    /// `-Infinity`
+    NegativeInfinity,
+}
+
+impl NotNumber {
+    /// How it stands in the text.
+    pub fn token(self) -> &'static str {
+        match self {
+            NotNumber::NaN => "NaN",
+            NotNumber::Infinity => "Infinity",
+            NotNumber::NegativeInfinity => "-Infinity",
+        }
+    }
+}
+
 impl fmt::Display for JsonErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match self {
-            JsonErrorKind::NotJson(token) => return write!(f, "{token} is not a JSON value"),
+            JsonErrorKind::NotJson(number) => return write!(f, "{} is not a JSON value", number.token()),
             JsonErrorKind::TooDeep => return write!(f, "more than {JSON_DEPTH_MAX} nested levels"),
             JsonErrorKind::LoneSurrogate => "lone surrogate in a string",
             JsonErrorKind::UnexpectedEnd => "unexpected end of the text",

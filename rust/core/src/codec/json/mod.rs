@@ -12,7 +12,7 @@ mod walk;
 
 use std::ops::Range;
 
-pub use error::{JsonError, JsonErrorKind};
+pub use error::{JsonError, JsonErrorKind, NotNumber};
 pub use number::write_number_f64;
 use scan::{Mode, Scanner};
 pub use string::{unescape, write_string};

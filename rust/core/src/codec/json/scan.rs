@@ -2,7 +2,7 @@
 //!
 //! It is most of what a message costs, so strings are searched eight bytes at a time, long ones in blocks.
 
-use super::error::{JsonError, JsonErrorKind};
+use super::error::{JsonError, JsonErrorKind, NotNumber};
 use super::escape::{self, Escaped};
 
 /// Whether what common encoders write wrongly is taken as a value.
@@ -54,7 +54,7 @@ impl<'a> Scanner<'a> {
     #[inline]
     pub(super) fn value(&mut self, depth_left: usize) -> Result<(), JsonError> {
         match self.peek() {
-            Some(b'"') => self.string(),
+            Some(b'"') => self.string().map(|_| ()),
             Some(b'{' | b'[') => self.nested(depth_left),
             Some(b'-' | b'0'..=b'9') => self.number(),
             _ => self.word(),
@@ -66,6 +66,9 @@ impl<'a> Scanner<'a> {
         let mut nesting = Nesting::default();
         loop {
             match self.peek() {
+                Some(b'"') => {
+                    self.string()?;
+                }
                 Some(open @ (b'{' | b'[')) => {
                     if nesting.depth == depth_left {
                         return Err(JsonError::new(JsonErrorKind::TooDeep, self.at));
@@ -123,32 +126,67 @@ impl<'a> Scanner<'a> {
         Ok(false)
     }
 
-    /// Skips a member's name and colon; returns where the name ends.
-    pub(super) fn key(&mut self) -> Result<usize, JsonError> {
-        if self.peek() != Some(b'"') {
-            return Err(self.unexpected(JsonErrorKind::ExpectedString));
+    /// Skips a member's name and colon.
+    fn key(&mut self) -> Result<(), JsonError> {
+        self.name()?;
+        self.colon()
+    }
+
+    /// Skips a member's name; whether there are escapes in it.
+    #[inline]
+    pub(super) fn name(&mut self) -> Result<bool, JsonError> {
+        match self.peek() {
+            Some(b'"') => self.string(),
+            _ => Err(self.unexpected(JsonErrorKind::ExpectedString)),
         }
-        self.string()?;
-        let end = self.at;
+    }
+
+    /// Skips the colon behind a name.
+    #[inline]
+    pub(super) fn colon(&mut self) -> Result<(), JsonError> {
         if self.peek() != Some(b':') {
             return Err(self.unexpected(JsonErrorKind::ExpectedColon));
         }
         self.advance();
-        Ok(end)
+        Ok(())
     }
 
-    /// Skips a string whose opening quote is here.
+    /// Skips a string whose opening quote is here; whether there are escapes in it.
     #[inline]
-    fn string(&mut self) -> Result<(), JsonError> {
+    fn string(&mut self) -> Result<bool, JsonError> {
+        /// Longer strings are found faster by [`plain_bytes`].
+        const SHORT_WORDS: usize = 4;
+        let body = self.bytes.get(self.at + 1..).unwrap_or_default();
+        for (index, word) in body.as_chunks::<8>().0.iter().take(SHORT_WORDS).enumerate() {
+            let found = special_bytes(u64::from_le_bytes(*word));
+            if found != 0 {
+                let plain = index * 8 + found.trailing_zeros() as usize / 8;
+                if body.get(plain) != Some(&b'"') {
+                    break;
+                }
+                self.at += plain + 2;
+                return Ok(false);
+            }
+        }
+        self.unusual_string()
+    }
+
+    /// Skips a string that is long, has escapes, ends with the text, or is wrong.
+    #[inline(never)]
+    fn unusual_string(&mut self) -> Result<bool, JsonError> {
         let mut at = self.at + 1;
+        let mut escaped = false;
         loop {
             at += plain_bytes(self.bytes.get(at..).unwrap_or_default());
             match self.bytes.get(at) {
                 Some(b'"') => {
                     self.at = at + 1;
-                    return Ok(());
+                    return Ok(escaped);
                 }
-                Some(b'\\') => at = self.escape(at)?,
+                Some(b'\\') => {
+                    at = self.escape(at)?;
+                    escaped = true;
+                }
                 Some(_) => return Err(JsonError::new(JsonErrorKind::ControlCharacter, at)),
                 None => return Err(JsonError::new(JsonErrorKind::UnexpectedEnd, at)),
             }
@@ -169,7 +207,7 @@ impl<'a> Scanner<'a> {
         if self.bytes.get(self.at) == Some(&b'-') {
             self.at += 1;
             if self.rest().starts_with(b"Infinity") {
-                return self.not_json("-Infinity", begin);
+                return self.not_json(NotNumber::NegativeInfinity, begin);
             }
         }
         let leading_zero = self.bytes.get(self.at) == Some(&b'0');
@@ -210,9 +248,9 @@ impl<'a> Scanner<'a> {
                 return Ok(());
             }
         }
-        for token in ["NaN", "Infinity"] {
-            if self.rest().starts_with(token.as_bytes()) {
-                return self.not_json(token, self.at);
+        for number in [NotNumber::NaN, NotNumber::Infinity] {
+            if self.rest().starts_with(number.token().as_bytes()) {
+                return self.not_json(number, self.at);
             }
         }
         Err(self.broken_word())
@@ -229,11 +267,11 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn not_json(&mut self, token: &'static str, begin: usize) -> Result<(), JsonError> {
+    fn not_json(&mut self, number: NotNumber, begin: usize) -> Result<(), JsonError> {
         match self.mode {
-            Mode::Strict => Err(JsonError::new(JsonErrorKind::NotJson(token), begin)),
+            Mode::Strict => Err(JsonError::new(JsonErrorKind::NotJson(number), begin)),
             Mode::Lenient => {
-                self.at = begin + token.len();
+                self.at = begin + number.token().len();
                 Ok(())
             }
         }
@@ -278,44 +316,33 @@ impl Nesting {
 }
 
 /// How many ordinary string bytes `bytes` begins with: up to a quote, a backslash, a control character, or its end.
-#[inline]
 fn plain_bytes(bytes: &[u8]) -> usize {
-    const SHORT_WORDS: usize = 8;
-    let (words, tail) = bytes.as_chunks::<8>();
-    for (index, word) in words.iter().take(SHORT_WORDS).enumerate() {
+    const BLOCK: usize = 32;
+    // Without early exit and in bytes, not booleans, so that it is vectorised.
+    let ordinary = |block: &&[u8; BLOCK]| block.iter().fold(0, |found, &byte| found | u8::from(is_special(byte))) == 0;
+    let blocks = bytes.as_chunks::<BLOCK>().0.iter().take_while(ordinary).count();
+    let rest = bytes.get(blocks * BLOCK..).unwrap_or_default();
+    let (words, tail) = rest.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
         let found = special_bytes(u64::from_le_bytes(*word));
         if found != 0 {
-            return index * 8 + found.trailing_zeros() as usize / 8;
+            return blocks * BLOCK + index * 8 + found.trailing_zeros() as usize / 8;
         }
     }
-    if words.len() > SHORT_WORDS {
-        return plain_bytes_long(bytes, SHORT_WORDS * 8);
-    }
-    words.len() * 8 + tail.iter().position(|&byte| is_special(byte)).unwrap_or(tail.len())
+    let tail_plain = tail.iter().position(|&byte| is_special(byte)).unwrap_or(tail.len());
+    blocks * BLOCK + words.len() * 8 + tail_plain
 }
 
-/// As [`plain_bytes`] when the first `plain` are known to be ordinary. The inner loop has no early exit, so that it is
-/// vectorised.
-#[inline(never)]
-fn plain_bytes_long(bytes: &[u8], plain: usize) -> usize {
-    let rest = bytes.get(plain..).unwrap_or_default();
-    let (blocks, _) = rest.as_chunks::<64>();
-    let ordinary = |block: &&[u8; 64]| !block.iter().fold(false, |found, &byte| found | is_special(byte));
-    let plain_blocks = blocks.iter().take_while(ordinary).count() * 64;
-    let rest = rest.get(plain_blocks..).unwrap_or_default();
-    let end = rest.iter().position(|&byte| is_special(byte)).unwrap_or(rest.len());
-    plain + plain_blocks + end
-}
-
+/// Whether a byte ends a run: a control character or a quote (0x22), and nothing else, is below 0x21 once bit 1 is
+/// flipped.
 fn is_special(byte: u8) -> bool {
-    byte == b'"' || byte == b'\\' || byte < 0x20
+    (byte ^ 2 < 0x21) | (byte == b'\\')
 }
 
 /// The high bit of each byte of `word` that [`is_special`]; exact for the lowest one, those above it may be false alarms.
 #[inline]
 fn special_bytes(word: u64) -> u64 {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    // A control character or a quote (0x22), and nothing else, is below 0x21 once bit 1 is flipped.
     let control_or_quote = (word ^ (ONES * 2)).wrapping_sub(ONES * 0x21);
     let backslash = (word ^ (ONES * b'\\' as u64)).wrapping_sub(ONES);
     (control_or_quote | backslash) & !word & (ONES << 7)

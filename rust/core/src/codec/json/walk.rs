@@ -11,20 +11,17 @@ pub struct Member<'a> {
     pub key: &'a str,
     /// The value without the white space around it.
     pub value: &'a str,
+    key_escaped: bool,
 }
 
 impl Member<'_> {
     /// Whether the name is `name`, however it is escaped.
     #[inline]
     pub fn key_is(&self, name: &str) -> bool {
-        let inner = &self.key.as_bytes()[1..self.key.len() - 1];
-        if inner.len() == name.len() {
-            // An escape is longer than what it stands for.
-            return inner == name.as_bytes() && memchr::memchr(b'\\', inner).is_none();
+        if self.key_escaped {
+            return unescape(self.key).is_ok_and(|key| key == name);
         }
-        inner.len() > name.len()
-            && memchr::memchr(b'\\', inner).is_some()
-            && unescape(self.key).is_ok_and(|key| key == name)
+        self.key.as_bytes().get(1..self.key.len() - 1) == Some(name.as_bytes())
     }
 }
 
@@ -64,9 +61,10 @@ impl<'a> Members<'a> {
         self.0.step(|walk| {
             walk.scanner.peek();
             let begin = walk.scanner.at();
-            let end = walk.scanner.key()?;
-            let key = &walk.text[begin..end];
-            Ok(Member { key, value: walk.value()? })
+            let key_escaped = walk.scanner.name()?;
+            let key = &walk.text[begin..walk.scanner.at()];
+            walk.scanner.colon()?;
+            Ok(Member { key, value: walk.value()?, key_escaped })
         })
     }
 
