@@ -1,0 +1,176 @@
+"""The reference backend: ``contracts.Backend`` over ``core``, on Trio and trio-websocket.
+
+The one file of the reference that knows everyone. Connections run in the task that accepted them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import time
+from collections.abc import Sequence
+from typing import Final, Literal
+
+import trio
+
+from iii_fast.contracts import Control, FunctionInfo, Limits, Outcome, SessionId, Stats, WorkerInfo
+from iii_fast.reference import codec_json as json_text
+from iii_fast.reference.connection import Connection, Session
+from iii_fast.reference.core import Core, Payload
+from iii_fast.reference.outbox import Outbox
+from iii_fast.reference.session import TelemetrySession, WorkerSession
+
+log = logging.getLogger(__name__)
+
+_CALLS_PER_TURN: Final = 256  # then other tasks get their turn
+
+
+class ReferenceBackend:
+    """The data plane in plain Python."""
+
+    name: Literal["reference"] = "reference"
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._core = Core(limits)
+        self._sessions = itertools.count(1)
+        self._connections: set[Connection] = set()
+
+    # --- running ---------------------------------------------------------------------------------------------------
+
+    async def serve(self, control: Control, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Gives calls to ``control`` until cancelled."""
+        calls = self._core.calls
+        waiting = trio.Event()
+        calls.wake = lambda: waiting.set()
+        waiting.set()  # calls may wait already
+        task_status.started()
+        while True:
+            await waiting.wait()
+            waiting = trio.Event()
+            for _ in range(_CALLS_PER_TURN):
+                call = calls.pop()
+                if call is None:
+                    break
+                try:
+                    call.give(control)
+                except Exception:
+                    log.exception("control plane failed on a call; this is a bug of iii-fast")
+            else:
+                waiting.set()
+                await trio.lowlevel.checkpoint()
+
+    async def accept(self, stream: trio.SocketStream) -> None:
+        """Upgrades the connection and serves it; returns when it is closed."""
+        host, port, *_ = stream.socket.getpeername()
+        address = f"{host}:{port}"
+        connection = Connection(stream, self._limits, lambda path, outbox: self._open_session(path, outbox, address))
+        self._connections.add(connection)
+        try:
+            await connection.run()
+        finally:
+            self._connections.discard(connection)
+            await trio.aclose_forcefully(stream)
+
+    def _open_session(self, path: str, outbox: Outbox, address: str) -> Session | tuple[int, str]:
+        if path.startswith("/ws/channels/"):
+            return 404, "Channel not found"
+        if path not in ("/", "/otel"):
+            return 404, "Not Found"
+        if len(self._connections) > self._limits.connections_max:
+            return 503, "Too many connections"
+        if path == "/otel":
+            return TelemetrySession(self._core)
+        peer = self._core.connect(next(self._sessions), outbox, address, int(time.time() * 1000))
+        return WorkerSession(self._core, peer)
+
+    # --- commands --------------------------------------------------------------------------------------------------
+
+    def define(self, function_ids: Sequence[str]) -> None:
+        """Reserves the ids that the control plane provides."""
+        self._core.registry.define(function_ids)
+
+    def invoke(
+        self,
+        ticket: int,
+        function_id: str,
+        data: bytes,
+        metadata: bytes | None = None,
+        traceparent: str | None = None,
+        baggage: str | None = None,
+    ) -> None:
+        """Invokes a function of a worker or of the state API."""
+        payload = Payload(
+            data.decode(),
+            None if metadata is None else metadata.decode(),
+            None if traceparent is None else json_text.string_text(traceparent),
+            None if baggage is None else json_text.string_text(baggage),
+        )
+        self._core.invoke(ticket, function_id, payload)
+
+    def forget(self, ticket: int) -> None:
+        """Nobody waits for ``ticket`` any more."""
+        self._core.forget(ticket)
+
+    def settle(self, session: SessionId, invocation_id: str, function_id: str, outcome: Outcome) -> None:
+        """Answers a ``Call``."""
+        self._core.settle(session, invocation_id, function_id, outcome)
+
+    def push(self, session: SessionId, message: bytes) -> None:
+        """Sends one wire message to a worker."""
+        peer = self._core.directory.get(session)
+        if peer is not None:
+            peer.outbox.send(message.decode())
+
+    def close(self, session: SessionId, code: int, reason: str) -> None:
+        """Starts the close handshake with one worker."""
+        peer = self._core.directory.get(session)
+        if peer is not None:
+            peer.outbox.close(code, reason)
+
+    def close_all(self, code: int, reason: str) -> None:
+        """Starts the close handshake with every connection."""
+        for connection in list(self._connections):
+            connection.outbox.close(code, reason)
+
+    def set_peer_message_max(self, session: SessionId, message_bytes_max: int) -> None:
+        """Sets the largest message this peer can receive."""
+        peer = self._core.directory.get(session)
+        if peer is not None:
+            peer.message_bytes_max = message_bytes_max
+
+    def watch(self, scope: str | None) -> None:
+        """Starts change events for a scope, or for all."""
+        self._core.state.watch(scope)
+
+    def unwatch(self, scope: str | None) -> None:
+        """Ends one ``watch``."""
+        self._core.state.unwatch(scope)
+
+    # --- looking ---------------------------------------------------------------------------------------------------
+
+    def functions(self) -> list[FunctionInfo]:
+        """All functions that workers registered, sorted by id."""
+        return [
+            FunctionInfo(function.id, function.peer.session, function.peer.worker_id, function.registration.encode())
+            for function in self._core.registry.workers_functions()
+        ]
+
+    def workers(self) -> list[WorkerInfo]:
+        """All live worker connections, oldest first."""
+        return [
+            WorkerInfo(peer.session, peer.worker_id, peer.address, peer.connected_at_ms, len(peer.executing))
+            for peer in self._core.directory.all()
+        ]
+
+    def stats(self) -> Stats:
+        """Counters, cheap to read."""
+        counters = self._core.counters
+        return Stats(
+            connections=len(self._connections),
+            invocations_in_flight=len(self._core.invocations),
+            messages_in=counters.messages_in,
+            messages_ignored=counters.messages_ignored,
+            telemetry_frames=counters.telemetry_frames,
+            telemetry_bytes=counters.telemetry_bytes,
+        )

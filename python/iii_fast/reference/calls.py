@@ -1,0 +1,95 @@
+"""What the data plane hands up to the control plane, in order. Mirrors ``rust/core/src/calls.rs``.
+
+Calls wait here until the backend's task gives them to ``Control``: the control plane may ask for the next thing from
+within a call without getting another one in the middle of it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from iii_fast.contracts import Call, Control, Outcome, SessionId
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """A function of the control plane was invoked, or an invocation is to be enqueued."""
+
+    call: Call
+
+    def give(self, control: Control) -> None:
+        control.called(self.call)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A registration message of triggers or trigger types."""
+
+    session: SessionId
+    kind: str
+    message: bytes
+
+    def give(self, control: Control) -> None:
+        control.message(self.session, self.kind, self.message)
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """An invocation of the control plane has come to its end."""
+
+    ticket: int
+    outcome: Outcome
+
+    def give(self, control: Control) -> None:
+        control.settled(self.ticket, self.outcome)
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A watched scope changed."""
+
+    scope: str
+    key: str
+    event: bytes
+
+    def give(self, control: Control) -> None:
+        control.changed(self.scope, self.key, self.event)
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A worker is gone."""
+
+    session: SessionId
+    worker_id: str
+    reason: str
+
+    def give(self, control: Control) -> None:
+        control.closed(self.session, self.worker_id, self.reason)
+
+
+AnyCall: TypeAlias = Called | Message | Settled | Changed | Closed
+
+
+class CallQueue:
+    """Calls in order. ``wake`` is called for each."""
+
+    def __init__(self) -> None:
+        self._calls: deque[AnyCall] = deque()
+        self.wake: Callable[[], None] = lambda: None
+
+    def push(self, call: AnyCall) -> None:
+        """Adds one call."""
+        self._calls.append(call)
+        self.wake()
+
+    def pop(self) -> AnyCall | None:
+        """Takes the oldest call."""
+        return self._calls.popleft() if self._calls else None
+
+    def forget(self, ticket: int) -> None:
+        """Takes out what ``ticket`` has come to."""
+        self._calls = deque(c for c in self._calls if not (isinstance(c, Settled) and c.ticket == ticket))

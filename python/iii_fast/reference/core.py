@@ -1,0 +1,153 @@
+"""Everything that sessions share, the two events that touch all of it (a worker comes, a worker goes), and what the
+control plane tells the data plane to do. Mirrors ``rust/core/src/core.rs`` and ``control.rs``; knows no socket.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from iii_fast.contracts import Limits, Outcome, SessionId
+from iii_fast.errors import WireError
+from iii_fast.protocol import Code, Kind, function_not_found
+from iii_fast.reference import codec_json as json_text
+from iii_fast.reference import state_calls
+from iii_fast.reference.calls import CallQueue, Changed, Closed, Settled
+from iii_fast.reference.invocation import Caller, ControlCaller, Invocations, Pending, WorkerCaller
+from iii_fast.reference.outbox import Outbox
+from iii_fast.reference.outcome import Reply, Settlement, control_outcome
+from iii_fast.reference.peer import Directory, Peer
+from iii_fast.reference.registry import Function, Registry
+from iii_fast.reference.state import State
+
+
+@dataclass(slots=True)
+class Counters:
+    """Counted since start."""
+
+    messages_in: int = 0
+    messages_ignored: int = 0
+    telemetry_frames: int = 0
+    telemetry_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """What goes to the executing worker beside the ids: JSON texts."""
+
+    data: str
+    metadata: str | None = None
+    traceparent: str | None = None
+    baggage: str | None = None
+
+    def message(self, invocation_id: str, function: Function) -> str:
+        """``invokefunction`` as the worker sees it (rule 9)."""
+        optional = "".join(
+            f',"{name}":{value}'
+            for name, value in (
+                ("metadata", self.metadata),
+                ("traceparent", self.traceparent),
+                ("baggage", self.baggage),
+            )
+            if value is not None
+        )
+        return (
+            f'{{"type":"{Kind.INVOKE_FUNCTION}","invocation_id":"{invocation_id}","function_id":{function.id_text},'
+            f'"data":{self.data}{optional}}}'
+        )
+
+
+class Core:
+    """The shared half of the data plane."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.state = State(limits.value_bytes_max, self._state_changed)
+        self.registry = Registry()
+        self.invocations = Invocations(limits.invocations_in_flight_max)
+        self.directory = Directory()
+        self.calls = CallQueue()
+        self.counters = Counters()
+
+    def _state_changed(self, scope: str, key: str, event: str) -> None:
+        self.calls.push(Changed(scope, key, event.encode()))
+
+    # --- workers come and go ---------------------------------------------------------------------------------------
+
+    def connect(self, session: SessionId, outbox: Outbox, address: str, connected_at_ms: int) -> Peer:
+        """A worker connected: greets it."""
+        peer = Peer(session, address, connected_at_ms, self.limits.message_bytes_max, outbox)
+        self.directory.insert(peer)
+        outbox.send(
+            f'{{"type":"{Kind.WORKER_REGISTERED}","worker_id":"{peer.worker_id}","reattach_token":"{peer.reattach_token}"}}'
+        )
+        return peer
+
+    def disconnect(self, peer: Peer, reason: str) -> None:
+        """A worker is gone: nothing of it stays, and nobody waits for it. Does nothing the second time."""
+        if peer.gone:
+            return
+        peer.gone = True
+        self.directory.remove(peer)
+        self.registry.remove_worker(peer)
+        for pending in self.invocations.stop_worker(peer):
+            self.deliver(pending, WireError(Code.INVOCATION_STOPPED, "Invocation stopped"))
+        self.calls.push(Closed(peer.session, peer.worker_id, reason))
+
+    # --- invocations -----------------------------------------------------------------------------------------------
+
+    def relay(self, caller: Caller, function: Function, payload: Payload) -> None:
+        """Sends an invocation to the worker that executes it. Raises ``WireError`` for limits, having sent nothing."""
+        # Any id the engine sends is as long as this one.
+        size = json_text.byte_len(payload.message("00000000-0000-0000-0000-000000000000", function))
+        limit = function.peer.message_bytes_max
+        if size > limit:
+            raise WireError(
+                Code.PAYLOAD_TOO_LARGE,
+                f"Invocation of {size} bytes exceeds what the worker can receive ({limit} bytes).",
+            )
+        pending = self.invocations.begin(caller, function)
+        waiting, limit = function.peer.outbox.waiting, self.limits.outbox_bytes_max
+        if waiting + size > limit:
+            self.invocations.withdraw(pending)
+            raise WireError(
+                Code.WORKER_OVERLOADED,
+                f"The worker has {waiting} bytes waiting to be read, the limit is {limit} bytes.",
+            )
+        function.peer.outbox.send(payload.message(pending.id, function))
+
+    def deliver(self, pending: Pending, settlement: Settlement) -> None:
+        """Gives an outcome to whoever waits for it."""
+        match pending.caller:
+            case WorkerCaller(peer, own_id):
+                Reply(peer, own_id, pending.function.id_text).send(settlement)
+            case ControlCaller(ticket):
+                self.calls.push(Settled(ticket, control_outcome(settlement)))
+
+    # --- what the control plane wants ------------------------------------------------------------------------------
+
+    def invoke(self, ticket: int, function_id: str, payload: Payload) -> None:
+        """Invokes a function of a worker or of the state API; the outcome becomes a call (``Settled``)."""
+        try:
+            if function_id in state_calls.STATE_FUNCTIONS:
+                result = state_calls.call(self.state, function_id, payload.data).result
+                self.calls.push(Settled(ticket, control_outcome(result)))
+                return
+            function = self.registry.find(function_id)
+            if function is None:
+                raise WireError(Code.FUNCTION_NOT_FOUND, function_not_found(function_id))
+            self.relay(ControlCaller(ticket), function, payload)
+        except WireError as error:
+            self.calls.push(Settled(ticket, error))
+
+    def forget(self, ticket: int) -> None:
+        """Nobody waits for ``ticket`` any more."""
+        if not self.invocations.forget(ticket):
+            self.calls.forget(ticket)
+
+    def settle(self, session: SessionId, invocation_id: str, function_id: str, outcome: Outcome) -> None:
+        """Answers a call of a worker."""
+        peer = self.directory.get(session)
+        if peer is None:
+            return
+        reply = Reply(peer, json_text.string_text(invocation_id), json_text.string_text(function_id))
+        reply.send(outcome.decode() if isinstance(outcome, bytes) else outcome)

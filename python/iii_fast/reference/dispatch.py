@@ -1,0 +1,190 @@
+"""One message of one worker: what it means, and where it goes. Mirrors ``rust/core/src/dispatch.rs``.
+
+State calls are answered here, invocations of workers are relayed, registrations are entered; what the control plane
+decides is queued for it. Nothing a worker sends raises: what is wrong with a message is told to its sender or counted.
+"""
+
+from __future__ import annotations
+
+from iii_fast.contracts import Call
+from iii_fast.errors import WireError
+from iii_fast.protocol import CONTROL_KINDS, DEFAULT_NAMESPACE, Code, Kind, function_not_found
+from iii_fast.reference import codec_json as json_text
+from iii_fast.reference import state_calls
+from iii_fast.reference.calls import Called, Message
+from iii_fast.reference.core import Core, Payload
+from iii_fast.reference.invocation import Pending, WorkerCaller, canonical_uuid
+from iii_fast.reference.message import Envelope, read_action, read_envelope, read_function_id, read_namespace
+from iii_fast.reference.outcome import Reply, complete_error
+from iii_fast.reference.peer import Peer
+from iii_fast.reference.registry import TakenError
+
+_PONG = f'{{"type":"{Kind.PONG}"}}'
+
+
+def dispatch(core: Core, peer: Peer, text: str) -> None:
+    """Serves one text message of ``peer``."""
+    try:
+        envelope = read_envelope(text)
+    except json_text.JsonError as error:
+        _broken(core, peer, text, error)
+        return
+    match envelope and envelope.string("type"):
+        case Kind.INVOKE_FUNCTION if envelope:
+            _invoke(core, peer, envelope)
+        case Kind.INVOCATION_RESULT if envelope:
+            _result(core, peer, envelope)
+        case Kind.REGISTER_FUNCTION if envelope:
+            _register(core, peer, envelope, text)
+        case Kind.UNREGISTER_FUNCTION if envelope:
+            core.registry.unregister(envelope.string("id") or "", peer)
+        case Kind.REATTACH if envelope:
+            _reattach(core, peer, envelope)
+        case Kind.PING:
+            peer.outbox.send(_PONG)
+        case Kind.REGISTER_SERVICE:
+            pass
+        case str(kind) if kind in CONTROL_KINDS:
+            core.calls.push(Message(peer.session, kind, text.encode()))
+        case _:
+            core.counters.messages_ignored += 1
+
+
+def _broken(core: Core, peer: Peer, text: str, error: json_text.JsonError) -> None:
+    """Text that is not JSON: whoever waits for it is told, if that can be found out (rules 4 and 10)."""
+    envelope = Envelope(json_text.read_lenient(text) or {})
+    match envelope.string("type"):
+        case Kind.INVOKE_FUNCTION:
+            _refuse(peer, envelope, WireError(Code.INVALID_MESSAGE, f"Invalid JSON {error}"))
+        case Kind.INVOCATION_RESULT:
+            pending = _take_pending(core, peer, envelope)
+            if pending:
+                reason = f"Worker's result is not usable: Invalid JSON {error}"
+                core.deliver(pending, WireError(Code.INVALID_MESSAGE, reason))
+        case _:
+            core.counters.messages_ignored += 1
+
+
+# --- invocations ---------------------------------------------------------------------------------------------------
+
+
+def _invoke(core: Core, peer: Peer, envelope: Envelope) -> None:
+    try:
+        _try_invoke(core, peer, envelope)
+    except WireError as error:
+        _refuse(peer, envelope, error)
+
+
+def _try_invoke(core: Core, peer: Peer, envelope: Envelope) -> None:
+    function_id = read_function_id(envelope)
+    action = read_action(envelope)
+    _check_namespace(core, envelope, function_id)
+    own_id = None if action.kind == "void" else envelope.string_text("invocation_id")
+    if action.queue is not None or core.registry.is_control(function_id):
+        _hand_up(core, peer, envelope, own_id, function_id, action.queue)
+    elif function_id in state_calls.STATE_FUNCTIONS:
+        answer = state_calls.call(core.state, function_id, envelope.data)
+        if own_id is not None:
+            Reply(peer, own_id, envelope["function_id"]).send(answer.result, wrote=answer.wrote)
+    else:
+        function = core.registry.find(function_id)
+        if function is None:
+            raise WireError(Code.FUNCTION_NOT_FOUND, function_not_found(function_id))
+        payload = Payload(
+            envelope.data,
+            envelope.non_null("metadata"),
+            envelope.string_text("traceparent"),
+            envelope.string_text("baggage"),
+        )
+        core.relay(None if own_id is None else WorkerCaller(peer, own_id), function, payload)
+
+
+def _refuse(peer: Peer, envelope: Envelope, error: WireError) -> None:
+    """Tells the caller, if it waits."""
+    own_id = envelope.string_text("invocation_id")
+    if own_id is not None and not _is_void(envelope):
+        Reply(peer, own_id, envelope.string_text("function_id") or '""').send(error)
+
+
+def _is_void(envelope: Envelope) -> bool:
+    try:
+        return read_action(envelope).kind == "void"
+    except WireError:
+        return False
+
+
+def _check_namespace(core: Core, envelope: Envelope, function_id: str) -> None:
+    namespace = read_namespace(envelope)
+    if namespace == DEFAULT_NAMESPACE:
+        return
+    text = function_not_found(function_id, namespace)
+    if function_id in core.registry:
+        text += f" It is registered in namespace(s): {DEFAULT_NAMESPACE}."
+    raise WireError(Code.FUNCTION_NOT_FOUND, text)
+
+
+def _hand_up(
+    core: Core, peer: Peer, envelope: Envelope, own_id: str | None, function_id: str, queue: str | None
+) -> None:
+    """Queues an invocation for the control plane."""
+    metadata = envelope.non_null("metadata")
+    call = Call(
+        session=peer.session,
+        invocation_id=None if own_id is None else json_text.unescape(own_id),
+        function_id=function_id,
+        data=envelope.data.encode(),
+        metadata=None if metadata is None else metadata.encode(),
+        queue=queue,
+        traceparent=envelope.string("traceparent"),
+        baggage=envelope.string("baggage"),
+    )
+    core.calls.push(Called(call))
+
+
+def _result(core: Core, peer: Peer, envelope: Envelope) -> None:
+    pending = _take_pending(core, peer, envelope)
+    if pending is None:
+        return
+    error = envelope.non_null("error")
+    core.deliver(pending, envelope.non_null("result") if error is None else complete_error(error))
+
+
+def _take_pending(core: Core, peer: Peer, envelope: Envelope) -> Pending | None:
+    """The invocation that a result is for; nothing when its sender was not asked for it."""
+    invocation_id = canonical_uuid(envelope.string("invocation_id") or "")
+    if invocation_id is None:
+        core.counters.messages_ignored += 1
+        return None
+    return core.invocations.settle(invocation_id, peer)
+
+
+# --- registrations -------------------------------------------------------------------------------------------------
+
+
+def _register(core: Core, peer: Peer, envelope: Envelope, text: str) -> None:
+    function_id = envelope.string("id")
+    if not function_id:
+        core.counters.messages_ignored += 1
+        return
+    try:
+        core.registry.register(function_id, peer, text)
+    except TakenError as taken:
+        owner = taken.owner.worker_id if taken.owner else ""
+        peer.outbox.send(
+            f'{{"type":"{Kind.REGISTRATION_REJECTED}","code":"{Code.FUNCTION_NAMESPACE_CONFLICT}",'
+            f'"namespace":"{DEFAULT_NAMESPACE}","function_id":{json_text.string_text(function_id)},'
+            f'"owner_worker_id":"{owner}"}}'
+        )
+
+
+def _reattach(core: Core, peer: Peer, envelope: Envelope) -> None:
+    """Ends the connection that the same worker had before."""
+    worker_id = canonical_uuid(envelope.string("previous_worker_id") or "")
+    token = canonical_uuid(envelope.string("reattach_token") or "")
+    if worker_id is None or token is None:
+        return
+    former = core.directory.find(worker_id, token)
+    if former is not None and former is not peer:
+        reason = "replaced by a new connection"
+        core.disconnect(former, reason)
+        former.outbox.close(1000, reason)

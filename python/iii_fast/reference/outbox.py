@@ -1,0 +1,60 @@
+"""Messages waiting for one peer, and the wish to close its connection. Knows no socket.
+
+Mirrors ``rust/core/src/outbox.rs``.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from iii_fast.reference import codec_json as json_text
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """The close frame to send once everything before it is sent."""
+
+    code: int
+    reason: str
+
+
+class Outbox:
+    """Whatever is put in calls ``wake``; whoever writes to the peer takes it out.
+
+    ``writing`` is kept by the writer: bytes it has taken out, or made itself, that are not with the peer's system yet.
+    """
+
+    def __init__(self, wake: Callable[[], None] = lambda: None) -> None:
+        self._messages: deque[str] = deque()
+        self._bytes = 0
+        self._wake = wake
+        self.writing = 0
+        self.closing: Closing | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that wait for the peer."""
+        return self._bytes + self.writing
+
+    def send(self, message: str) -> None:
+        """Adds one text message; nothing follows a close."""
+        if self.closing is None:
+            self._messages.append(message)
+            self._bytes += json_text.byte_len(message)
+            self._wake()
+
+    def close(self, code: int, reason: str) -> None:
+        """Asks for the close handshake. The first wish counts."""
+        if self.closing is None:
+            self.closing = Closing(code, reason)
+            self._wake()
+
+    def pop(self) -> str | None:
+        """Takes out the oldest message."""
+        if not self._messages:
+            return None
+        message = self._messages.popleft()
+        self._bytes -= json_text.byte_len(message)
+        return message

@@ -1,0 +1,102 @@
+"""Outcomes on their way to the caller: ``invocationresult`` in each of its forms. Mirrors ``rust/core/src/outcome.rs``.
+
+Rules: docs/wire.md 10, 11 and 23.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from iii_fast.contracts import Outcome
+from iii_fast.errors import WireError
+from iii_fast.protocol import Code
+from iii_fast.reference import codec_json as json_text
+from iii_fast.reference.peer import Peer
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerError:
+    """A worker's error: JSON text of an object with string ``code`` and ``message``."""
+
+    text: str
+
+
+Settlement: TypeAlias = str | WorkerError | WireError | None
+"""What an invocation came to: JSON text of a result, none, a worker's error or the engine's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The address of a reply: JSON texts of both ids."""
+
+    peer: Peer
+    invocation_id: str
+    function_id: str
+
+    def send(self, settlement: Settlement, *, wrote: bool = False) -> None:
+        """Sends what came of an invocation. ``wrote``: state has changed, which a refusal must not hide.
+
+        What the receiver cannot take becomes an error; an error of the engine is sent however large it is.
+        """
+        match settlement:
+            case WireError():
+                self.peer.outbox.send(self._message(f',"error":{error_text(settlement)}'))
+            case WorkerError(text):
+                self._send_bounded(f',"error":{text}', wrote=wrote)
+            case None:
+                self._send_bounded("", wrote=wrote)
+            case str(text):
+                self._send_bounded(f',"result":{text}', wrote=wrote)
+
+    def _message(self, body: str) -> str:
+        return (
+            f'{{"type":"invocationresult","invocation_id":{self.invocation_id},"function_id":{self.function_id}{body}}}'
+        )
+
+    def _send_bounded(self, body: str, *, wrote: bool) -> None:
+        message = self._message(body)
+        size, limit = json_text.byte_len(message), self.peer.message_bytes_max
+        if size <= limit:
+            self.peer.outbox.send(message)
+            return
+        applied = "; the write was applied" if wrote else ""
+        text = f"Result of {size} bytes exceeds what this connection can receive ({limit} bytes){applied}."
+        self.send(WireError(Code.PAYLOAD_TOO_LARGE, text))
+
+
+def error_text(error: WireError) -> str:
+    """An error as a JSON object."""
+    stacktrace = "" if error.stacktrace is None else f',"stacktrace":{json_text.string_text(error.stacktrace)}'
+    code, message = json_text.string_text(error.code), json_text.string_text(error.message)
+    return f'{{"code":{code},"message":{message}{stacktrace}}}'
+
+
+def complete_error(error: str) -> WorkerError:
+    """A worker's error (JSON text, not null) as callers may rely on it."""
+    if json_text.kind(error) != "object":
+        return WorkerError(f'{{"code":"UNKNOWN","message":{json_text.string_text(error)}}}')
+    strings = _strings(error)
+    if "code" in strings and "message" in strings:
+        return WorkerError(error)
+    code, message = strings.get("code", '"UNKNOWN"'), strings.get("message", '""')
+    stacktrace = f',"stacktrace":{strings["stacktrace"]}' if "stacktrace" in strings else ""
+    return WorkerError(f'{{"code":{code},"message":{message}{stacktrace}}}')
+
+
+def control_outcome(settlement: Settlement) -> Outcome:
+    """The same for the control plane."""
+    match settlement:
+        case WorkerError(text):
+            strings = {name: json_text.unescape(value) for name, value in _strings(text).items()}
+            return WireError(strings["code"], strings["message"], strings.get("stacktrace"))
+        case str(text):
+            return text.encode()
+        case _:
+            return settlement
+
+
+def _strings(error: str) -> dict[str, str]:
+    """The members of an object that are strings; of duplicates the last."""
+    members = dict(json_text.members(error))
+    return {name: value for name, value in members.items() if json_text.kind(value) == "string"}

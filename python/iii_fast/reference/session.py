@@ -1,0 +1,60 @@
+"""One connection's protocol state: messages in, replies in outboxes. Knows no socket.
+
+Mirrors ``rust/core/src/session.rs``.
+"""
+
+from __future__ import annotations
+
+from iii_fast.protocol import TELEMETRY_PREFIXES
+from iii_fast.reference.core import Core
+from iii_fast.reference.dispatch import dispatch
+from iii_fast.reference.peer import Peer
+
+
+class WorkerSession:
+    """A connection that speaks the wire protocol."""
+
+    def __init__(self, core: Core, peer: Peer) -> None:
+        self.peer = peer
+        self._core = core
+
+    def receive(self, message: str | bytes) -> None:
+        """Serves one WebSocket message: text, or the bytes of a binary one (rule 3)."""
+        if self.peer.gone:
+            return
+        self._core.counters.messages_in += 1
+        if isinstance(message, bytes):
+            if message.startswith(TELEMETRY_PREFIXES):
+                count_telemetry(self._core, message)
+                return
+            try:
+                message = message.decode()
+            except UnicodeDecodeError:
+                self._core.counters.messages_ignored += 1
+                return
+        if message:
+            dispatch(self._core, self.peer, message)
+
+    def end(self, reason: str) -> None:
+        """The connection is gone."""
+        self._core.disconnect(self.peer, reason)
+
+
+class TelemetrySession:
+    """A connection to ``/otel``: counted and dropped."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    def receive(self, message: str | bytes) -> None:
+        """Counts one WebSocket message."""
+        count_telemetry(self._core, message if isinstance(message, bytes) else message.encode())
+
+    def end(self, reason: str) -> None:
+        """The connection is gone."""
+
+
+def count_telemetry(core: Core, message: bytes) -> None:
+    """Counts a message that carries telemetry."""
+    core.counters.telemetry_frames += 1
+    core.counters.telemetry_bytes += len(message)
