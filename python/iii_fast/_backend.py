@@ -1,0 +1,39 @@
+"""The one place that chooses a backend by name. It never falls back: a missing extension is told, not worked around."""
+
+from __future__ import annotations
+
+import importlib.util
+
+from iii_fast.contracts import Backend, Limits
+from iii_fast.errors import BackendMissingError, ConfigError
+
+EXTENSION = "iii_fast._core"
+
+
+def create_backend(name: str, limits: Limits, loops: int = 1) -> Backend:
+    """Makes the data plane called ``name`` (``native`` or ``reference``).
+
+    ``loops`` is the number of reactor threads and means something to ``native`` only. Raises ``BackendMissingError``
+    when the extension is not installed, ``ConfigError`` for an unknown name or loops the backend cannot have.
+    """
+    if name == "reference":
+        if loops != 1:
+            raise ConfigError(f"loops is {loops}, but the reference backend runs in one loop: leave it at 1")
+        from iii_fast.reference.backend import ReferenceBackend
+
+        return ReferenceBackend(limits)
+    if name == "native":
+        return _native(limits, loops)
+    raise ConfigError(f"unknown backend {name!r}, expected 'native' or 'reference'")
+
+
+def _native(limits: Limits, loops: int) -> Backend:
+    # Asked of the finder, not caught from the import: an error inside the extension must not look like its absence.
+    if importlib.util.find_spec(EXTENSION) is None:
+        raise BackendMissingError(
+            f"The native backend needs the extension {EXTENSION}, which is not built. Run `pip install .` (or "
+            "`make build` in a checkout), or ask for the slower one by name: `--backend reference`."
+        )
+    from iii_fast.native import NativeBackend
+
+    return NativeBackend(limits, loops)

@@ -1,0 +1,1 @@
+"""Sockets of the control plane. Knows nothing of triggers."""

@@ -1,0 +1,223 @@
+"""The ``cron`` trigger type: one schedule for all jobs, in UTC. Touches the clock it is given.
+
+A job never overlaps itself, also across a registration of the same trigger id: a tick that comes while it runs is
+skipped. Ticks missed while the engine was down are not made up for.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+
+import trio
+from croniter import CroniterError, croniter
+
+from iii_fast.contracts import Clock, Invoker, Trigger
+from iii_fast.errors import WireError
+from iii_fast.jsontext import encode
+from iii_fast.triggers.config_reader import condition, members, refused
+
+logger = logging.getLogger(__name__)
+
+EXPRESSION_CHARACTERS_MAX: Final = 256
+RUN_S_MAX: Final = 3_600.0
+"""A handler that hangs must not stop its job for ever."""
+
+_SHORTHANDS: Final = {
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+    "@monthly": "0 0 1 * *",
+    "@weekly": "0 0 * * 0",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@hourly": "0 * * * *",
+}
+_FIELD: Final = re.compile(r"[0-9A-Za-z*?,/#-]+")
+_RANDOM: Final = re.compile(r"(^|[\s,])[hHrR]($|[\s,(/])")
+
+
+# Config
+
+
+class Schedule:
+    """A cron expression of 5, 6 (seconds first) or 7 (year last) fields, or a shorthand such as ``@daily``.
+
+    Numeric days of the week are 0-7, both ends Sunday. When day of month and day of week are both restricted, 5 fields
+    mean either, as in POSIX; 6 and 7 mean both.
+    """
+
+    def __init__(self, expression: str) -> None:
+        self._expression = _SHORTHANDS.get(expression.strip().lower(), expression)
+        self._fields = len(self._expression.split())
+
+    def after(self, unix_time: float) -> float | None:
+        """The first tick after a time, or ``None`` when there is none left. Raises ``CroniterError``."""
+        ticks = croniter(
+            self._expression, unix_time, ret_type=float, second_at_beginning=True, day_or=self._fields == 5
+        )
+        try:
+            return float(ticks.get_next())
+        except CroniterError:
+            return None
+
+    @staticmethod
+    def read(config: object) -> Schedule:
+        """Raises ``WireError`` for an expression that cannot be bound."""
+        expression = members(config).get("expression")
+        if not isinstance(expression, str) or not expression.strip():
+            raise refused("Cron expression is required")
+        wrong = f"Invalid cron expression '{expression[:EXPRESSION_CHARACTERS_MAX]}': "
+        if len(expression) > EXPRESSION_CHARACTERS_MAX:
+            raise refused(f"{wrong}longer than {EXPRESSION_CHARACTERS_MAX} characters")
+        schedule = Schedule(expression)
+        fields = schedule._expression.split()
+        if len(fields) not in (5, 6, 7):
+            raise refused(f"{wrong}expected 5, 6 or 7 fields, or one of {', '.join(_SHORTHANDS)}")
+        if _RANDOM.search(expression) or not all(_FIELD.fullmatch(text) for text in fields):
+            raise refused(f"{wrong}unknown characters")
+        try:
+            schedule.after(0.0)
+        except CroniterError as error:
+            raise refused(f"{wrong}{error}") from None
+        return schedule
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    trigger: Trigger
+    schedule: Schedule
+    condition: str | None
+
+
+@dataclass(order=True, slots=True)
+class _Tick:
+    at: float
+    order: int
+    job: _Job = field(compare=False)
+
+
+class CronTrigger:
+    """Implements ``contracts.TriggerType``."""
+
+    ids: tuple[str, ...] = ("cron",)
+
+    def __init__(self, invoker: Invoker, clock: Clock) -> None:
+        self._invoker = invoker
+        self._clock = clock
+        self._jobs: dict[str, _Job] = {}
+        self._ticks: list[_Tick] = []
+        self._order = itertools.count()
+        self._changed = trio.Event()
+        self._running: set[str] = set()
+        self._idle = trio.Event()
+        self._stopped = False
+
+    # Bind, unbind
+
+    def bind(self, trigger: Trigger) -> None:
+        """Schedules a job. Raises ``WireError``."""
+        schedule = Schedule.read(trigger.config)
+        job = _Job(trigger, schedule, condition(members(trigger.config)))
+        if not self._schedule(job):
+            raise refused(f"Invalid cron expression '{trigger.config['expression']}': it never fires")
+        self._jobs[trigger.id] = job
+
+    def unbind(self, trigger: Trigger) -> None:
+        """Ends a job; a run under way finishes."""
+        job = self._jobs.pop(trigger.id)
+        self._ticks = [tick for tick in self._ticks if tick.job is not job]
+        heapq.heapify(self._ticks)
+        self._changed.set()
+
+    # Run, fire
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Fires until cancelled."""
+        async with trio.open_nursery() as nursery:
+            task_status.started()
+            while True:
+                self._changed = trio.Event()
+                if self._ticks and not self._stopped:
+                    await self._wait_for(self._ticks[0].at)
+                    self._fire_due(nursery)
+                else:
+                    await self._changed.wait()
+
+    async def drain(self) -> None:
+        """Stops the schedule and returns when no job runs."""
+        self._stopped = True
+        self._changed.set()
+        await trio.lowlevel.checkpoint()
+        while self._running:
+            self._idle = trio.Event()
+            await self._idle.wait()
+
+    async def _wait_for(self, unix_time: float) -> None:
+        """Until a tick is due or the schedule changed."""
+        changed = self._changed
+        async with trio.open_nursery() as nursery:
+
+            async def wait_for_change() -> None:
+                await changed.wait()
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(wait_for_change)
+            await self._clock.sleep_until_wall(unix_time)
+            nursery.cancel_scope.cancel()
+
+    def _fire_due(self, nursery: trio.Nursery) -> None:
+        now = self._clock.now()
+        while self._ticks and self._ticks[0].at <= now and not self._stopped:
+            tick = heapq.heappop(self._ticks)
+            job = tick.job
+            if not self._schedule(job):
+                logger.info("Cron job %r has no tick left", job.trigger.id)
+            if job.trigger.id in self._running:
+                logger.info("Cron job %r still runs, its tick is skipped", job.trigger.id)
+                continue
+            self._running.add(job.trigger.id)
+            nursery.start_soon(self._fire, job, tick.at, now)
+
+    def _schedule(self, job: _Job) -> bool:
+        at = job.schedule.after(self._clock.now())
+        if at is None:
+            return False
+        heapq.heappush(self._ticks, _Tick(at, next(self._order), job))
+        self._changed.set()
+        return True
+
+    async def _fire(self, job: _Job, scheduled: float, actual: float) -> None:
+        trigger = job.trigger
+        data = encode(
+            {
+                "trigger": "cron",
+                "job_id": trigger.id,
+                "scheduled_time": _rfc3339(scheduled),
+                "actual_time": _rfc3339(actual),
+            }
+        )
+        try:
+            with trio.move_on_after(RUN_S_MAX) as limit:
+                if await self._invoker.allows(job.condition, data):
+                    await self._invoker.invoke(trigger.function_id, data, metadata=trigger.metadata)
+            if limit.cancelled_caught:
+                logger.error("Cron job %r did not finish in %d s, it is given up", trigger.id, RUN_S_MAX)
+        except WireError as error:
+            logger.warning("Cron job %r failed in %s: %s", trigger.id, trigger.function_id, error)
+        except Exception:
+            logger.exception("Bug in cron job %r", trigger.id)
+        finally:
+            self._running.discard(trigger.id)
+            self._idle.set()
+
+
+# Result: a handler's return value means nothing here.
+
+
+def _rfc3339(unix_time: float) -> str:
+    return datetime.fromtimestamp(unix_time, UTC).isoformat()

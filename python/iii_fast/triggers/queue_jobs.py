@@ -1,0 +1,344 @@
+"""A queue of jobs: order, concurrency, retries with back-off, dead letters. Memory only. Knows no topic and no worker.
+
+Jobs sit in *strands*. A strand runs one job at a time, in order; strands run side by side up to the queue's
+concurrency, in order of arrival. In a standard queue every job is a strand of its own; in a fifo queue all jobs of a
+group share one, so a job that waits for its retry holds up its group and nobody else.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import math
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+import trio
+
+from iii_fast.config import QueueConfig
+from iii_fast.contracts import Invoker, Pending
+from iii_fast.errors import WireError
+from iii_fast.protocol import Code, function_not_found
+
+logger = logging.getLogger(__name__)
+
+JOB_S_MAX: Final = 600.0
+"""A handler that hangs must not keep its slot for ever: after this the attempt has failed."""
+PROBE_S: Final = 1.0
+"""How often one waiting job asks whether its function is there by now. Costs no attempt."""
+DEAD_LETTERS_MAX: Final = 1_000
+"""Dead letters kept per queue; the oldest makes room, all are counted."""
+DEAD_LETTER_BYTES_MAX: Final = 16 << 20
+BACKOFF_S_MAX: Final = 86_400.0
+JOB_BYTES: Final = 500
+"""What a job costs beside its payload."""
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """One item: what to invoke with what, and how often that was tried."""
+
+    id: str
+    function_id: str
+    data: bytes
+    metadata: bytes | None = None
+    traceparent: str | None = None
+    baggage: str | None = None
+    attempts: int = 0
+
+    @property
+    def size(self) -> int:
+        return JOB_BYTES + len(self.data) + len(self.metadata or b"")
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A job that used up its attempts. ``failed_at`` is monotonic time."""
+
+    job: Job
+    error: WireError
+    failed_at: float
+
+
+@dataclass(slots=True, eq=False)
+class Strand:
+    """Jobs that run one after another; ``group`` is ``None`` for a strand of one job. ``order`` is that of arrival."""
+
+    order: int
+    group: str | None
+    jobs: deque[Job] = field(default_factory=deque)
+
+
+class Memory:
+    """The bound on what all queues of the engine hold together, dead letters left out (they have their own)."""
+
+    def __init__(self, bytes_max: int) -> None:
+        self.bytes_max = bytes_max
+        self.bytes = 0
+        self.jobs = 0
+
+    def take(self, job: Job) -> None:
+        """Accounts for a job. Raises ``WireError`` (``enqueue_error``) when there is no room."""
+        if self.bytes + job.size > self.bytes_max:
+            text = f"The queues hold {self.bytes} bytes in {self.jobs} jobs, the limit is {self.bytes_max} bytes."
+            raise WireError(Code.ENQUEUE_ERROR, text)
+        self.bytes += job.size
+        self.jobs += 1
+
+    def give(self, job: Job) -> None:
+        """Ends the accounting for a job."""
+        self.bytes -= job.size
+        self.jobs -= 1
+
+
+class Timetable:
+    """Calls functions at monotonic instants, from one task: thousands of waiting retries cost a heap entry each."""
+
+    def __init__(self) -> None:
+        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+        self._changed = trio.Event()
+
+    def after(self, delay_s: float, call: Callable[[], None]) -> None:
+        """Calls ``call`` in ``delay_s`` seconds."""
+        heapq.heappush(self._due, (trio.current_time() + delay_s, next(self._order), call))
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Runs until cancelled."""
+        while True:
+            self._changed = trio.Event()
+            with trio.move_on_at(self._due[0][0] if self._due else math.inf):
+                await self._changed.wait()
+            while self._due and self._due[0][0] <= trio.current_time():
+                heapq.heappop(self._due)[2]()
+
+
+class JobRunner:
+    """What all queues share: how to invoke, the parent of running jobs, timers, the memory bound."""
+
+    def __init__(self, invoker: Invoker, bytes_max: int) -> None:
+        self.invoker = invoker
+        self.memory = Memory(bytes_max)
+        self.timetable = Timetable()
+        self._nursery: trio.Nursery | None = None
+        self._running = 0
+        self._idle = trio.Event()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Runs until cancelled; no queue may start a job before that."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            task_status.started()
+            await self.timetable.run()
+
+    async def drain(self) -> None:
+        """Returns when no job runs. Jobs that wait for a retry, a function or a subscriber do not count."""
+        await trio.lowlevel.checkpoint()
+        while self._running:
+            self._idle = trio.Event()
+            await self._idle.wait()
+
+    def start(self, job: Callable[[], Awaitable[None]]) -> None:
+        """Runs a job in the background."""
+        assert self._nursery is not None, "JobRunner.run has not started"
+        self._running += 1
+        self._nursery.start_soon(self._run, job)
+
+    async def _run(self, job: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await job()
+        except Exception:
+            logger.exception("Bug in a queue: its job keeps its slot")
+        finally:
+            self._running -= 1
+            self._idle.set()
+
+
+class JobQueue:
+    """One queue. ``config`` may change at any time; a queue that is not ``open`` keeps its jobs and starts none.
+
+    ``condition`` and ``metadata`` are for jobs that bring no metadata of their own (the subscriber's, for topics).
+    """
+
+    def __init__(self, name: str, config: QueueConfig, runner: JobRunner) -> None:
+        self.name = name
+        self.config = config
+        self.condition: str | None = None
+        self.metadata: bytes | None = None
+        self.open = True
+        self.dead: deque[DeadLetter] = deque()
+        self.dead_count = 0
+        self._dead_bytes = 0
+        self._runner = runner
+        self._order = itertools.count()
+        self._ready: deque[Strand] = deque()
+        self._groups: dict[str, Strand] = {}
+        self._jobs: dict[Job, None] = {}
+        self._running = 0
+        self._missing: dict[str, list[Strand]] = {}
+        self._probes: dict[str, Strand | None] = {}
+
+    @property
+    def depth(self) -> int:
+        """Jobs that have not come to an end, running ones included."""
+        return len(self._jobs)
+
+    def put(self, job: Job, group: str | None = None) -> None:
+        """Adds a job that ``Memory`` has accounted for; of a fifo queue with its group."""
+        self._jobs[job] = None
+        if group is not None and (strand := self._groups.get(group)) is not None:
+            strand.jobs.append(job)
+            return
+        strand = Strand(next(self._order), group, deque([job]))
+        if group is not None:
+            self._groups[group] = strand
+        self._ready.append(strand)
+        self.pump()
+
+    def clear(self) -> int:
+        """Throws all jobs away, for a queue that nobody will serve any more; returns how many. Running ones finish."""
+        count = len(self._jobs)
+        for job in self._jobs:
+            self._runner.memory.give(job)
+        self._jobs.clear()
+        self._ready.clear()
+        self._missing.clear()
+        self.open = False
+        return count
+
+    def pump(self) -> None:
+        """Starts what can start."""
+        while self.open and self._ready and self._running < self.config.concurrency:
+            strand = self._ready.popleft()
+            waiting = self._missing.get(strand.jobs[0].function_id)
+            if waiting is None:
+                self._start(strand)
+            else:
+                waiting.append(strand)
+
+    def function_appeared(self, function_id: str) -> None:
+        """Lets the jobs go on that waited for a function."""
+        waiting = self._missing.pop(function_id, None)
+        if waiting is None:
+            return
+        self._ready.extendleft(sorted(waiting, key=lambda strand: strand.order, reverse=True))
+        self.pump()
+
+    # Running
+
+    def _start(self, strand: Strand) -> None:
+        job = strand.jobs[0]
+        job.attempts += 1
+        self._running += 1
+        # Begun here and not in the task: tasks start in any order, and jobs must start in order of arrival.
+        pending = None if self.condition is not None else self._begin(job)
+        self._runner.start(partial(self._run, strand, job, pending))
+
+    def _begin(self, job: Job) -> Pending:
+        metadata = self.metadata if job.metadata is None else job.metadata
+        return self._runner.invoker.begin(
+            job.function_id, job.data, metadata=metadata, traceparent=job.traceparent, baggage=job.baggage
+        )
+
+    async def _run(self, strand: Strand, job: Job, pending: Pending | None) -> None:
+        error: WireError | None = WireError(Code.TIMEOUT, f"no result within {JOB_S_MAX:.0f} s")
+        condition = self.condition
+        try:
+            with trio.move_on_after(JOB_S_MAX):
+                if pending is None and await self._runner.invoker.allows(condition, job.data):
+                    pending = self._begin(job)
+                if pending is not None:
+                    await pending.outcome()
+                error = None
+        except WireError as raised:
+            error = raised
+        self._running -= 1
+        self._settle(strand, job, condition, error)
+        self.pump()
+
+    def _settle(self, strand: Strand, job: Job, condition: str | None, error: WireError | None) -> None:
+        if error is not None and _nobody_there(error, job.function_id, condition):
+            job.attempts -= 1
+            self._park(strand, job.function_id)
+            return
+        if self._probes.get(job.function_id) is strand:
+            del self._probes[job.function_id]
+        self.function_appeared(job.function_id)
+        if error is None:
+            self._end(strand, job)
+        elif job.attempts >= self.config.max_retries:
+            self._bury(job, error)
+            self._end(strand, job)
+        else:
+            delay_s = min(self.config.backoff_ms / 1000 * 2 ** (job.attempts - 1), BACKOFF_S_MAX)
+            logger.info("Job %s of queue %s failed, again in %.1f s: %s", job.id, self.name, delay_s, error)
+            self._runner.timetable.after(delay_s, partial(self._again, strand))
+
+    def _again(self, strand: Strand) -> None:
+        self._ready.append(strand)
+        self.pump()
+
+    def _end(self, strand: Strand, job: Job) -> None:
+        strand.jobs.popleft()
+        if job in self._jobs:
+            del self._jobs[job]
+            self._runner.memory.give(job)
+        if strand.jobs:
+            self._ready.append(strand)
+        elif strand.group is not None:
+            del self._groups[strand.group]
+
+    def _bury(self, job: Job, error: WireError) -> None:
+        logger.error(
+            "Job %s of queue %s is a dead letter after %d attempts: %s", job.id, self.name, job.attempts, error
+        )
+        self.dead.append(DeadLetter(job, error, trio.current_time()))
+        self.dead_count += 1
+        self._dead_bytes += job.size
+        while len(self.dead) > DEAD_LETTERS_MAX or self._dead_bytes > DEAD_LETTER_BYTES_MAX:
+            self._dead_bytes -= self.dead.popleft().job.size
+
+    # A function that is not there costs no attempts: one job asks now and then, the others wait.
+
+    def _park(self, strand: Strand, function_id: str) -> None:
+        self._missing.setdefault(function_id, []).append(strand)
+        if self._probes.get(function_id) is strand:
+            del self._probes[function_id]
+        if function_id not in self._probes:
+            self._probe_later(function_id)
+
+    def _probe_later(self, function_id: str) -> None:
+        self._probes[function_id] = None
+        self._runner.timetable.after(PROBE_S, partial(self._probe, function_id))
+
+    def _probe(self, function_id: str) -> None:
+        del self._probes[function_id]
+        waiting = self._missing.get(function_id)
+        if not waiting:
+            return
+        if not self.open or self._running >= self.config.concurrency:
+            self._probe_later(function_id)
+            return
+        strand = min(waiting, key=lambda strand: strand.order)
+        waiting.remove(strand)
+        self._probes[function_id] = strand
+        self._start(strand)
+        self._runner.timetable.after(PROBE_S, partial(self._trust, function_id, strand))
+
+    def _trust(self, function_id: str, strand: Strand) -> None:
+        """A probe that is still out has found its function: its absence would have been told at once."""
+        if self._probes.get(function_id) is strand:
+            del self._probes[function_id]
+            self.function_appeared(function_id)
+
+
+def _nobody_there(error: WireError, *function_ids: str | None) -> bool:
+    """Whether the engine itself did not find one of the functions; handlers may fail with the same code for others."""
+    return error.code == Code.FUNCTION_NOT_FOUND and any(
+        name is not None and error.message == function_not_found(name) for name in function_ids
+    )
