@@ -55,6 +55,7 @@ fn refusals_name_kind_and_offset() {
         (r#"{"a"#, K::UnexpectedEnd, 3),
         (r#"{"a":1"#, K::UnexpectedEnd, 6),
         (r#""\u12"#, K::UnexpectedEnd, 5),
+        (r#""\u123"#, K::UnexpectedEnd, 6),
         (r#""\"#, K::UnexpectedEnd, 2),
         ("tru", K::UnexpectedEnd, 3),
         ("-", K::UnexpectedEnd, 1),
@@ -93,6 +94,7 @@ fn refusals_name_kind_and_offset() {
         (r#""\udc00""#, K::LoneSurrogate, 1),
         (r#""\ud800\ud800""#, K::LoneSurrogate, 1),
         (r#""\ud83d\u0041""#, K::LoneSurrogate, 1),
+        (r#""\udc00\udc00""#, K::LoneSurrogate, 1),
         (r#""\ud83d\n""#, K::LoneSurrogate, 1),
     ];
     for (text, expected, offset) in cases {

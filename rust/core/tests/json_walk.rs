@@ -159,7 +159,7 @@ fn written(s: &str) -> String {
 
 #[test]
 fn strings_are_escaped_as_little_as_possible() {
-    assert_eq!(written("a\"\\/é\u{7f}\u{2028}😀"), "\"a\\\"\\\\/é\u{7f}\u{2028}😀\"");
+    assert_eq!(written("a \"\\/é\u{7f}\u{2028}😀"), "\"a \\\"\\\\/é\u{7f}\u{2028}😀\"");
     assert_eq!(written("\u{0}\u{8}\t\n\u{b}\u{c}\r\u{1f}"), r#""\u0000\b\t\n\u000b\f\r\u001f""#);
 }
 

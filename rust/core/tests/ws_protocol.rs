@@ -137,6 +137,9 @@ fn the_limit_holds_for_frames_and_for_sums_of_fragments() {
         assert_eq!(too_long(&halves(0), limit), None);
         assert_eq!(too_long(&halves(1), limit), Some(limit as u64 + 1));
     }
+    // Half a character counts too.
+    let halves = [frame(0x01, b"a\xc3"), frame(0x80, b"\xa9")].concat();
+    assert_eq!((too_long(&halves, 3), too_long(&halves, 2)), (None, Some(3)));
     // Each message counts for itself.
     assert_eq!(too_long(&[text("aaaa"), text("bbbb")].concat(), 5), None);
 }

@@ -137,9 +137,6 @@ impl Assembler {
     /// [`SPARE_BYTES_MAX`] and none behind the frame. Then call [`Assembler::filled`]. Needs fewer system calls than reading
     /// to a small buffer and [`Assembler::feed`], and is otherwise the same.
     pub fn spare(&mut self) -> Option<&mut [u8]> {
-        if self.phase != Phase::Open {
-            return None;
-        }
         let partial = self.partial.as_deref_mut().filter(|partial| partial.remaining > SPARE_BYTES_MIN)?;
         let size = partial.remaining.min(SPARE_BYTES_MAX);
         if partial.spare.len() < size {
