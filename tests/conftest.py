@@ -7,6 +7,7 @@ for a parent of background tasks with ``nursery``: it is cancelled when the test
 from __future__ import annotations
 
 import inspect
+import traceback
 from collections.abc import Generator
 from functools import partial, wraps
 from typing import Any
@@ -17,7 +18,7 @@ from trio.testing import MockClock
 
 from tests.support.engine_process import BACKENDS, EngineProcess
 
-DEADLINE_S = 60.0
+DEADLINE_S = 30.0
 CLOCK_FIXTURES = ("autojump_clock", "mock_clock")
 
 
@@ -90,10 +91,22 @@ def _synchronous(item: pytest.Function, body: Any) -> Any:
 
 
 async def _run(test: Any, deadline_s: float, kwargs: dict[str, Any]) -> None:
-    with trio.fail_after(deadline_s):
-        if "nursery" not in kwargs:
-            await test(**kwargs)
-            return
-        async with trio.open_nursery() as nursery:
-            await test(**(kwargs | {"nursery": nursery}))
-            nursery.cancel_scope.cancel()
+    where: list[str] = []
+    with trio.move_on_after(deadline_s) as scope:
+        try:
+            await _call(test, kwargs)
+        except BaseException as error:
+            if scope.cancel_called:
+                where = traceback.format_exception(error)
+            raise
+    if scope.cancelled_caught:
+        pytest.fail(f"not done within {deadline_s} s; it was here:\n" + "".join(where), pytrace=False)
+
+
+async def _call(test: Any, kwargs: dict[str, Any]) -> None:
+    if "nursery" not in kwargs:
+        await test(**kwargs)
+        return
+    async with trio.open_nursery() as nursery:
+        await test(**(kwargs | {"nursery": nursery}))
+        nursery.cancel_scope.cancel()
