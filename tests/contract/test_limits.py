@@ -12,6 +12,7 @@ import pytest
 import trio
 
 from tests.contract.conftest import StartEngine
+from tests.support.deadlines import ANSWER_S
 from tests.support.engine_process import Address
 from tests.support.naming import unique
 from tests.support.raw_client import RawClient, UpgradeRefused, connect, upgrade
@@ -61,7 +62,9 @@ async def test_a_peer_that_does_not_read_is_throttled_and_then_closed(start_engi
     assert counts["taken"] * 256 * KIB < 64 * MIB
     assert counts["answered"] > 100
     worker_id = slow.registered["worker_id"]
-    assert any(worker_id in line and "does not read" in line for line in engine.process.lines)
+    await trio.to_thread.run_sync(
+        engine.process.wait_for, lambda line: worker_id in line and "does not read" in line, ANSWER_S
+    )
 
 
 async def test_a_worker_that_does_not_read_is_overloaded_for_its_callers(start_engine: StartEngine) -> None:
