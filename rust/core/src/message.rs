@@ -60,21 +60,24 @@ impl<'a> Envelope<'a> {
         Ok(envelope)
     }
 
+    #[inline]
     fn put(&mut self, member: &Member<'a>) {
-        if member.key.contains('\\') {
-            return self.put_escaped(member);
+        let plain = &member.key[1..member.key.len() - 1];
+        if !self.put_named(plain, member.value) {
+            self.put_escaped(member);
         }
-        self.put_named(&member.key[1..member.key.len() - 1], member.value);
     }
 
+    /// Unknown members end here; a name with an escape in it may still be a known one.
     #[cold]
     fn put_escaped(&mut self, member: &Member<'a>) {
-        if let Ok(key) = json::unescape(member.key) {
+        if let Ok(Cow::Owned(key)) = json::unescape(member.key) {
             self.put_named(&key, member.value);
         }
     }
 
-    fn put_named(&mut self, key: &str, value: &'a str) {
+    #[inline]
+    fn put_named(&mut self, key: &str, value: &'a str) -> bool {
         let field = match key {
             "type" => &mut self.kind,
             "invocation_id" => &mut self.invocation_id,
@@ -90,14 +93,19 @@ impl<'a> Envelope<'a> {
             "id" => &mut self.id,
             "previous_worker_id" => &mut self.previous_worker_id,
             "reattach_token" => &mut self.reattach_token,
-            _ => return,
+            _ => return false,
         };
         *field = Some(value);
+        true
     }
 
     /// The `type`, if it is one that a worker may send.
     pub fn kind(&self) -> Option<Kind> {
-        Kind::from_wire(&string(self.kind)?)
+        match self.kind? {
+            "\"invokefunction\"" => Some(Kind::InvokeFunction),
+            "\"invocationresult\"" => Some(Kind::InvocationResult),
+            other => Kind::from_wire(&string(Some(other))?),
+        }
     }
 
     /// `data`, null when absent.
