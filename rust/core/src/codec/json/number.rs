@@ -10,8 +10,7 @@ pub fn write_number_f64(out: &mut Vec<u8>, x: f64) {
     if x.is_sign_negative() {
         out.push(b'-');
     }
-    // `d.ddde-7`: the digits are the shortest ones already, only their layout differs from Python's.
-    let scientific = format!("{:e}", x.abs());
+    let scientific = shortest(x.abs());
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let digits = mantissa.replace('.', "");
     match exponent.parse::<i32>().unwrap_or_default() {
@@ -26,6 +25,16 @@ pub fn write_number_f64(out: &mut Vec<u8>, x: f64) {
             out.extend_from_slice(format!("{mantissa}e{sign}{:02}", exponent.unsigned_abs()).as_bytes());
         }
     }
+}
+
+/// The shortest digits that read back, as `d.ddde-7`: only the layout differs from Python's.
+fn shortest(x: f64) -> String {
+    let shortest = format!("{x:e}");
+    // Of two equally short and equally near texts Python takes the even one and Rust the larger one; rounding to that
+    // many digits is half to even in both.
+    let decimals = shortest.find('e').unwrap_or_default().saturating_sub(2);
+    let rounded = format!("{x:.decimals$e}");
+    if rounded.parse() == Ok(x) { rounded } else { shortest }
 }
 
 /// Writes digits with `whole` of them before the point, filled up with zeros, and at least one behind it.
