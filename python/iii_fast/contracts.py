@@ -114,7 +114,9 @@ class Control(Protocol):
 class Backend(Protocol):
     """The data plane. All methods are called from the Trio thread; the synchronous ones never block."""
 
-    name: Literal["native", "reference"]
+    @property
+    def name(self) -> Literal["native", "reference"]:
+        """Which one this is."""
 
     def define(self, function_ids: Sequence[str]) -> None:
         """Reserves the ids that the control plane provides; workers cannot replace them. Call before ``serve``."""

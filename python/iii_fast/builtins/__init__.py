@@ -1,0 +1,1 @@
+"""Functions that the control plane itself answers, one module per family. They know no socket."""
