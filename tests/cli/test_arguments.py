@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+
 from iii_fast.cli import main
 from iii_fast.cli.pretty import pretty
 from iii_fast.cli.trigger import UsageError, engine_url, payload

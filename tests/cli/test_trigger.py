@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 import trio
-from iii_fast.cli import main
 from trio_websocket import WebSocketConnection
 
+from iii_fast.cli import main
 from tests.cli.fake_engine import Script, fake_engine, result_of
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+
 from iii_fast.config import (
     Configuration,
     CronSettings,
@@ -41,6 +42,7 @@ modules:
       default_timeout: 5000
       body_limit: 2048
       concurrency_request_limit: 0
+      cors: {allowed_origins: ['*']}
   - class: modules::queue::QueueModule
     config:
       queue_configs:

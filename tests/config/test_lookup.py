@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from iii_fast.config import HttpSettings, Overrides, Settings, load_config
 from iii_fast.errors import ConfigError
 

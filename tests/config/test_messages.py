@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from iii_fast.config import load_config, read_config
 from iii_fast.errors import ConfigError
 
@@ -190,10 +191,13 @@ WARNINGS = {
         "c.yaml:1: cron adapter `redis` is not supported yet: locks are not shared, "
         "SEVERAL ENGINES WOULD EACH FIRE THE SAME TICK",
     ),
-    "cors": (
-        "workers: [{name: http, config: {cors: {allowed_origins: ['*']}}}]",
-        "c.yaml:1: http.cors is not supported yet: no CORS headers are sent, "
-        "so browsers allow pages of the same origin only",
+    "cors origins": (
+        "workers: [{name: http, config: {cors: {allowed_methods: ['*'], allowed_origins: ['https://a.test']}}}]",
+        "c.yaml:1: http.cors.allowed_origins is not supported yet: EVERY ORIGIN IS ALLOWED",
+    ),
+    "cors methods": (
+        "workers: [{name: http, config: {cors: {allowed_methods: [GET], allowed_origins: []}}}]",
+        "c.yaml:1: http.cors.allowed_methods is not supported yet: EVERY METHOD IS ALLOWED",
     ),
     "grace": (
         "registration_namespace_grace_ms: 1",

@@ -18,13 +18,17 @@ from typing import Any, Final, Literal, TextIO, TypeAlias
 
 LogFormat: TypeAlias = Literal["text", "json"]
 
-LEVELS: Final = ("debug", "info", "warning", "error")
+LEVELS: Final = ("trace", "debug", "info", "warning", "error")
 FORMATS: Final[tuple[LogFormat, ...]] = ("text", "json")
 LINES_MAX: Final = 10_000
 """Lines that wait for stderr. About 2 MB at 200 bytes a line."""
 
 DRAIN_S: Final = 2.0
 """How long leaving waits for lines to be written when nobody reads stderr."""
+
+TRACE: Final = 5
+"""Workers log below ``debug`` too; the standard library has no name for it."""
+logging.addLevelName(TRACE, "TRACE")
 
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 

@@ -21,14 +21,15 @@ from iii_fast.config.settings import (
     QueueSettings,
     StateSettings,
 )
-from iii_fast.config.tree import Table
+from iii_fast.config.tree import Scalar, Table
 
 PORT_MAX: Final = 65_535
 DURATION_MS_MAX: Final = 24 * 60 * 60 * 1000
 COUNT_MAX: Final = 1_000_000
 BYTES_MAX: Final = 1 << 40
 
-_VOLATILE = "IS KEPT IN MEMORY ONLY AND IS LOST WHEN THE ENGINE STOPS"
+_CORS: Final = {"allowed_origins": "ORIGIN", "allowed_methods": "METHOD"}
+_VOLATILE: Final = "IS KEPT IN MEMORY ONLY AND IS LOST WHEN THE ENGINE STOPS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ def read_listener(section: Section) -> Listener:
 def read_http(section: Section) -> HttpSettings:
     """``iii-http``: the HTTP listener. A limit of 0 concurrent requests counts as 1."""
     section.refused("middleware", "requests would pass unchecked; remove it to start without")
-    section.unsupported("cors", "no CORS headers are sent, so browsers allow pages of the same origin only")
+    _read_cors(section)
     section.unsupported("trust_proxy", "the peer's own address is used")
     section.unsupported("request_id_header", "requests carry no id")
     section.unsupported("ignore_trailing_slash", "/a and /a/ are different routes")
@@ -70,6 +71,19 @@ def read_http(section: Section) -> HttpSettings:
             1, section.integer("concurrency_request_limit", default.concurrency_request_limit, 0, COUNT_MAX)
         ),
     )
+
+
+def _read_cors(section: Section) -> None:
+    table = section.table("cors")
+    if table is None:
+        return
+    with Section.of(f"{section.name}.cors", table, section.report) as cors:
+        for key in ("allowed_origins", "allowed_methods"):
+            listed = [one.string() for one in cors.listing(key) if isinstance(one, Scalar)]
+            if listed and "*" not in listed:
+                section.report.warn(
+                    cors.place_of(key), f"{cors.name}.{key} is not supported yet: EVERY {_CORS[key]} IS ALLOWED"
+                )
 
 
 def read_cron(section: Section) -> CronSettings:

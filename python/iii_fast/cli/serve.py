@@ -1,0 +1,128 @@
+"""``iii-fast serve``: finds the configuration, sets up the log, and runs the engine until a signal ends it."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from iii_fast.cli.logs import FORMATS, LEVELS, LogFormat, logging_to
+from iii_fast.config import (
+    DEFAULT_HTTP_PORT,
+    DEFAULT_PORT,
+    VARIABLES,
+    Configuration,
+    Overrides,
+    Settings,
+    load_config,
+)
+from iii_fast.config.section import one_of
+from iii_fast.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+LOG_LEVEL_VARIABLE: Final = "III_FAST_LOG_LEVEL"
+LOG_FORMAT_VARIABLE: Final = "III_FAST_LOG_FORMAT"
+
+EPILOG: Final = f"""\
+configuration:
+  The first of: the FILE of -c, the file that III_CONFIG_PATH names, config.yaml, iii-config.yaml. Without any of them
+  state, http, cron and queue start with their defaults. A file with a list (`workers:` or `modules:`) starts what it
+  lists and the worker port; a file without a list changes settings of the default. Files written for any generation
+  of iii load; ${{VAR}} and ${{VAR:default}} expand in values. Your file is never written to.
+
+    workers:
+      - name: http             # or iii-http, or class: modules::api::RestApiModule
+        config: {{port: 3111}}
+      - name: state
+
+  A flag goes over a variable, a variable over the file, the file over the default.
+
+environment:
+  {", ".join(VARIABLES.values())},
+  {LOG_LEVEL_VARIABLE}, {LOG_FORMAT_VARIABLE}: as the flags of the same name.
+
+signals:
+  SIGTERM and SIGINT finish what is in flight and end with status 0; a second one ends at once.
+
+examples:
+  iii-fast serve
+  iii-fast serve -c iii-config.yaml --strict
+  iii-fast serve --port 0 --http-port 0 --log-format json    # free ports; the first log lines name them
+  iii-fast serve --host 0.0.0.0 --loops 2
+"""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Runs the subcommand; returns when the engine was told to end. Raises ``ConfigError``, ``BackendMissingError``."""
+    options = _parser().parse_args(arguments)
+    level, log_format = _log_options(options, os.environ)
+    with logging_to(None, level, log_format):
+        settings = _settings(options, os.environ)
+        from iii_fast.engine import run  # late: `--help` and a bad option need not load the engine
+
+        run(settings)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="iii-fast serve",
+        description="Start the engine.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    default = Settings()
+    add = parser.add_argument
+    add("-c", "--config", metavar="FILE", help="configuration file")
+    add("--host", metavar="HOST", help=f"address to listen on, for workers and HTTP (default: {default.host})")
+    add("--port", metavar="PORT", help=f"port for workers; 0 chooses a free one (default: {DEFAULT_PORT})")
+    add("--http-port", metavar="PORT", help=f"port of the http trigger (default: {DEFAULT_HTTP_PORT})")
+    add("--loops", metavar="N", help=f"threads that move messages, native backend only (default: {default.loops})")
+    add("--backend", metavar="NAME", help="native (default) or reference: plain Python, slow, to compare with")
+    add("--strict", action="store_true", help="treat warnings about the configuration as errors")
+    add("--log-level", metavar="LEVEL", help=f"{', '.join(LEVELS)} (default: info)")
+    add("--log-format", metavar="FORMAT", help="text (default) or json, one object per line")
+    # Written in scripts of other engines; there is nothing here to switch off.
+    add("--no-update-check", action="store_true", help=argparse.SUPPRESS)
+    return parser
+
+
+def _log_options(options: argparse.Namespace, environ: Mapping[str, str]) -> tuple[str, LogFormat]:
+    level = _chosen("--log-level", options.log_level, LOG_LEVEL_VARIABLE, environ, LEVELS, "info")
+    chosen = _chosen("--log-format", options.log_format, LOG_FORMAT_VARIABLE, environ, FORMATS, "text")
+    return level, "json" if chosen == "json" else "text"
+
+
+def _chosen(
+    flag: str, given: str | None, variable: str, environ: Mapping[str, str], allowed: Sequence[str], default: str
+) -> str:
+    name, value = (flag, given) if given is not None else (variable, environ.get(variable, default))
+    if value not in allowed:
+        raise ConfigError(f'{name} is "{value}", expected {one_of(allowed)}')
+    return value
+
+
+def _settings(options: argparse.Namespace, environ: Mapping[str, str]) -> Settings:
+    """The file with environment and flags over it; what the file has to say goes to the log."""
+    given = {
+        field: (f"--{field.replace('_', '-')}", value)
+        for field in VARIABLES
+        if (value := getattr(options, field)) is not None
+    }
+    overrides = Overrides.from_texts(given).over(Overrides.from_environment(environ))
+    configuration = load_config(options.config, environ=environ, strict=options.strict)
+    _tell(configuration)
+    return overrides.apply(configuration.settings)
+
+
+def _tell(configuration: Configuration) -> None:
+    if configuration.path is None:
+        logger.info("No configuration file: starting the default (state, http, cron, queue)")
+    else:
+        left_out = ", ".join(configuration.not_started)
+        logger.info("Configuration from %s%s", configuration.path, f"; not listed, so off: {left_out}" * bool(left_out))
+    for warning in configuration.warnings:
+        logger.warning("%s", warning)
