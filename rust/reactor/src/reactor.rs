@@ -185,7 +185,7 @@ impl Reactor {
     fn after_serving(&mut self, slot: usize, status: Status) {
         match status {
             // `Ended`: replaced by another connection, whose message begins the close handshake with this one.
-            Status::Open | Status::Ended => {}
+            Status::Open | Status::Ended => self.pause_if_full(slot),
             Status::Paused => self.pause(slot, true),
             Status::Closed(frame) => {
                 let reason = frame.describe();
@@ -194,6 +194,14 @@ impl Reactor {
         }
         self.begin_closings();
         self.write(slot);
+    }
+
+    /// Pongs fill an outbox too, and pings do not make a session pause.
+    fn pause_if_full(&mut self, slot: usize) {
+        let throttle = self.core.limits.outbox_throttle_bytes;
+        if self.links.slab.get(slot).is_some_and(|link| link.phase == Phase::Open && link.outbox.len() > throttle) {
+            self.pause(slot, true);
+        }
     }
 
     fn pause(&mut self, slot: usize, paused: bool) {

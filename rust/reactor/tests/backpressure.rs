@@ -73,6 +73,18 @@ fn a_peer_that_never_reads_is_closed_with_a_reason() {
 }
 
 #[test]
+fn a_peer_that_pings_without_reading_is_throttled() {
+    let limits = Limits { outbox_throttle_bytes: MIB, stall_ms: 200, ..Limits::default() };
+    let engine = Engine::start(limits, 1);
+    let mut pinging = engine.connect(0);
+    let pings: Vec<u8> = (0..1000).flat_map(|_| support::masked(ws::OPCODE_PING, &[7; 125])).collect();
+    // Far more than the kernel buffers hold on both sides: writing has to fail when the engine gives the peer up.
+    let refused = (0..2000).any(|_| std::io::Write::write_all(&mut pinging.socket, &pings).is_err());
+    assert!(refused, "250 MB of pings were taken from a peer that reads no pong");
+    assert!(closed_reason(&engine).contains("does not read"));
+}
+
+#[test]
 fn a_silent_peer_is_pinged_and_then_dropped() {
     let limits = Limits { ping_interval_ms: 50, silence_ms: 600, ..Limits::default() };
     let engine = Engine::start(limits, 1);
