@@ -33,15 +33,15 @@ examples:
 
 
 def _serve(arguments: Sequence[str]) -> None:
-    from iii_fast.cli import serve
+    from iii_fast.cli.serve import main as serve
 
-    serve.main(arguments)
+    serve(arguments)
 
 
 def _trigger(arguments: Sequence[str]) -> None:
-    from iii_fast.cli import trigger
+    from iii_fast.cli.trigger import main as trigger
 
-    trigger.main(arguments)
+    trigger(arguments)
 
 
 def _version(_: Sequence[str]) -> None:
