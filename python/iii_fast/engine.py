@@ -96,8 +96,9 @@ class ControlPlane:
             state = self._types.state
             self._guarded(lambda: state.changed(scope, key, event), "changed")
 
-    def closed(self, session: SessionId, worker_id: str) -> None:
+    def closed(self, session: SessionId, worker_id: str, reason: str) -> None:
         """A worker is gone."""
+        logger.info("Worker %s is gone: %s", worker_id, reason)
         self._guarded(lambda: self._registry.closed(session), "closed")
         self._workers.forget(session)
 
