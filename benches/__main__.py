@@ -1,0 +1,54 @@
+"""``python -m benches``: measures, prints the tables, writes them to ``benches/results/``.
+
+Exit status: 0, or 1 when an answer was wrong or missing or (in a full run) a target was missed, 2 when it broke off.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+
+from benches import report
+from benches.measure import FULL, QUICK, Bench
+from benches.processes import ROOT, BenchError, Cores
+from benches.suite import SUITE
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m benches", description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="tiny inputs: shows that it works, measures nothing")
+    parser.add_argument(
+        "--only", nargs="+", choices=list(SUITE), default=list(SUITE), metavar="NAME", help="%(choices)s"
+    )
+    parser.add_argument("--rounds", type=int, help="interleaved rounds per workload")
+    parser.add_argument("--seconds", type=float, help="length of each measurement")
+    return parser
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Runs the benchmarks that were asked for."""
+    options = arguments().parse_args(words)
+    scale = QUICK if options.quick else FULL
+    scale = replace(scale, rounds=options.rounds or scale.rounds, seconds=options.seconds or scale.seconds)
+    bench = Bench(scale, Cores.pinned())
+    try:
+        for name in options.only:
+            SUITE[name](bench)
+    except BenchError as error:
+        print(f"benches: {error}", file=sys.stderr)
+        return 2
+    results = bench.results
+    print(report.targets_table(results, judged=not scale.tiny), report.samples_table(results), sep="\n\n")
+    for fault in results.faults:
+        print(f"wrong: {fault}")
+    if not scale.tiny:
+        print("written:", *(path.relative_to(ROOT) for path in report.write(results, scale, bench.cores)))
+    missed = not scale.tiny and any(not row.reached for row in results.rows)
+    return 1 if missed or results.faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

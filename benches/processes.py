@@ -1,0 +1,142 @@
+"""The processes of a measurement: engines, the bare echo and the load generator, each on its core.
+
+Only this file starts processes and reads ``/proc``.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from benches.workloads import Workload
+from tests.support.engine_process import EngineProcess
+from tests.support.line_process import LineProcess
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+START_S: Final = 20.0
+
+
+class BenchError(Exception):
+    """A measurement could not be made; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cores:
+    """Where servers and the load generator run; ``None``: wherever the kernel likes."""
+
+    server: int | None = None
+    load: int | None = None
+
+    @classmethod
+    def pinned(cls) -> Cores:
+        """The first two cores this process may use. With one core both share it."""
+        usable = sorted(os.sched_getaffinity(0))
+        return cls(usable[0], usable[1 if len(usable) > 1 else 0])
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Something that answers frames: ``name`` is a backend, or ``echo``."""
+
+    name: str
+    url: str
+    pid: int
+
+    def rss_bytes(self) -> int:
+        """Memory of the process that is in RAM now."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        found = re.search(r"^VmRSS:\s+(\d+) kB", status, re.MULTILINE)
+        if found is None:
+            raise BenchError(f"{self.name} has ended")
+        return int(found[1]) * 1024
+
+
+@contextmanager
+def _affinity(core: int | None) -> Iterator[None]:
+    """What is started inside inherits the core."""
+    before = os.sched_getaffinity(0)
+    if core is not None:
+        os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@functools.cache
+def load_binary() -> str:
+    """Builds the load generator (release) and returns its path. Raises ``BenchError`` when it does not build."""
+    command = ["cargo", "build", "--release", "--locked", "--package", "iii-fast-load", "--message-format", "json"]
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if built.returncode:
+        raise BenchError(f"the load generator does not build:\n{built.stderr}")
+    messages = (json.loads(line) for line in built.stdout.splitlines())
+    paths = [message["executable"] for message in messages if message.get("executable")]
+    return str(paths[-1])
+
+
+@contextmanager
+def engine(backend: str, cores: Cores, loops: int = 1) -> Iterator[Server]:
+    """A started engine; it has ended when the context is left."""
+    with _affinity(cores.server):
+        process = EngineProcess(backend, "--loops", str(loops))
+    with process:
+        yield Server(backend, process.url, process.process.process.pid)
+
+
+@contextmanager
+def echo(cores: Cores) -> Iterator[Server]:
+    """The bare echo: answers of the engine's size without looking into a message."""
+    with _affinity(cores.server):
+        process = LineProcess([load_binary(), "echo"])
+    with process:
+        line = process.wait_for(lambda line: line.startswith("listening "), START_S)
+        yield Server("echo", line.split("worker=")[1], process.process.pid)
+
+
+def serve(name: str, cores: Cores) -> Any:
+    """The server of that name as a context manager."""
+    return echo(cores) if name == "echo" else engine(name, cores)
+
+
+def _command(server: Server, workload: Workload, scope: str) -> list[str]:
+    return [load_binary(), *workload.arguments(scope), "--url", server.url, "--pid", str(server.pid)]
+
+
+def run_load(
+    server: Server, workload: Workload, scope: str, cores: Cores, extra: Sequence[str] = (), timeout_s: float = 600.0
+) -> dict[str, Any]:
+    """Runs the load generator to its end and returns its report.
+
+    Wrong and missing answers are in the report. Raises ``BenchError`` when there is none.
+    """
+    command = [*_command(server, workload, scope), *extra]
+    if server.name == "echo":
+        command += ["--echo", "true"]
+    try:
+        with _affinity(cores.load):
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=timeout_s, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise BenchError(f"{workload.name} on {server.name}: no end within {timeout_s:.0f} s") from error
+    if done.returncode not in (0, 1):
+        raise BenchError(f"{workload.name} on {server.name}: the load generator failed ({done.returncode})")
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report
+
+
+@contextmanager
+def held_connections(server: Server, workload: Workload, cores: Cores, timeout_s: float = 120.0) -> Iterator[None]:
+    """Inside, that many idle connections stand."""
+    with _affinity(cores.load):
+        process = LineProcess(_command(server, workload, ""))
+    with process:
+        process.wait_for(lambda line: line.startswith("{"), timeout_s)
+        yield

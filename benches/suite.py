@@ -1,0 +1,55 @@
+"""The benchmarks by name, each with the targets it must reach."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from benches import workloads
+from benches.measure import Bench
+
+NATIVE, REFERENCE, ECHO = "native", "reference", "echo"
+
+
+def state(bench: Bench) -> None:
+    """Gets and sets, in three shapes of load."""
+    bench.compare(workloads.STATE_16X16, (NATIVE, REFERENCE, ECHO))
+    bench.ratio_row(workloads.STATE_16X16, NATIVE, REFERENCE, at_least=25)
+    bench.ratio_row(workloads.STATE_16X16, NATIVE, ECHO, at_least=0.6)
+    bench.compare(workloads.STATE_16X1, (NATIVE, REFERENCE, ECHO))
+    bench.ratio_row(workloads.STATE_16X1, NATIVE, REFERENCE, at_least=4)
+    bench.compare(workloads.STATE_256X1, (NATIVE, REFERENCE, ECHO))
+    bench.ratio_row(workloads.STATE_256X1, NATIVE, REFERENCE, at_least=10)
+
+
+def relay(bench: Bench) -> None:
+    """Calls from worker to worker."""
+    bench.compare(workloads.RELAY_16X16, (NATIVE, REFERENCE))
+    bench.ratio_row(workloads.RELAY_16X16, NATIVE, REFERENCE, at_least=15)
+
+
+def unanswered(bench: Bench) -> None:
+    """No call is ever left without an answer."""
+    for loops in (1, 2):
+        bench.unanswered_row(workloads.RELAY_TEN_MILLION, loops)
+
+
+def memory(bench: Bench) -> None:
+    """What keys and idle connections cost."""
+    bench.fill_row(workloads.FILL_MILLION, most_mb=300)
+    bench.idle_row(workloads.IDLE, most_kib=4)
+
+
+def large(bench: Bench) -> None:
+    """Large values; no targets."""
+    bench.compare(workloads.LARGE_16_KIB, (NATIVE, REFERENCE))
+    bench.compare(workloads.LARGE_1_MIB, (NATIVE, REFERENCE))
+
+
+SUITE: Final[dict[str, Callable[[Bench], None]]] = {
+    "state": state,
+    "relay": relay,
+    "unanswered": unanswered,
+    "memory": memory,
+    "large": large,
+}

@@ -1,0 +1,85 @@
+"""The load generator notices every kind of wrong answer; otherwise its numbers would prove nothing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import pytest
+
+from benches import processes
+from benches.processes import Cores, Server
+from benches.workloads import RELAY_16X16, STATE_16X16, Workload
+from tests.support.line_process import LineProcess
+
+TINY: Final = ("--warmup-ms", "0", "--deadline-ms", "500")
+
+
+@contextmanager
+def lying_engine(lie: str) -> Iterator[Server]:
+    """An engine that lies in one way."""
+    with LineProcess([sys.executable, "-m", "benches.lying_engine", lie]) as process:
+        line = process.wait_for(lambda line: line.startswith("listening "), processes.START_S)
+        yield Server(lie, line.split("worker=")[1], process.process.pid)
+
+
+def load(lie: str, workload: Workload, ops: int = 300) -> dict[str, Any]:
+    with lying_engine(lie) as server:
+        return processes.run_load(server, workload.tiny(), "bench", Cores(), [*TINY, "--ops", str(ops)], timeout_s=30)
+
+
+WORKLOADS: Final = pytest.mark.parametrize("workload", [STATE_16X16, RELAY_16X16], ids=["state", "relay"])
+
+
+@WORKLOADS
+@pytest.mark.parametrize("layout", ["honest", "spacious"])
+def test_right_answers_count_in_any_layout(workload: Workload, layout: str) -> None:
+    report = load(layout, workload)
+    assert report["ops"] == 300
+    assert (report["errors"], report["unanswered"], report["late"]) == (0, 0, 0), report
+    assert report["ops_per_second"] > 0
+    assert report["p99_us"] >= report["p50_us"] > 0
+
+
+@WORKLOADS
+@pytest.mark.parametrize("lie", ["stale", "flipped", "failing", "twice"])
+def test_wrong_answers_are_errors(workload: Workload, lie: str) -> None:
+    report = load(lie, workload)
+    assert report["errors"] >= 5, report
+    assert report["error_samples"][0]
+    assert report["unanswered"] == 0
+
+
+@WORKLOADS
+def test_an_answer_under_another_id_is_an_error_and_leaves_a_call_unanswered(workload: Workload) -> None:
+    report = load("renamed", workload)
+    assert report["errors"] >= 1, report
+    assert report["unanswered"] >= 1
+
+
+@WORKLOADS
+def test_missing_answers_are_counted_and_named(workload: Workload) -> None:
+    report = load("silent", workload)
+    assert report["errors"] == 0, report
+    assert report["unanswered"] >= 5
+    assert len(report["unanswered_ids"][0]) == 36
+
+
+@WORKLOADS
+def test_late_answers_are_not_taken_for_timely_ones(workload: Workload) -> None:
+    with lying_engine("late") as server:
+        few = ["--warmup-ms", "0", "--deadline-ms", "300", "--seconds", "3"]
+        report = processes.run_load(server, workload.tiny(), "bench", Cores(), few, timeout_s=30)
+    assert report["unanswered"] >= 5, report
+    assert report["late"] >= 1
+
+
+def test_the_echo_is_checked_too() -> None:
+    with processes.echo(Cores()) as server:
+        honest = processes.run_load(server, STATE_16X16.tiny(), "bench", Cores(), [*TINY, "--ops", "300"])
+        as_engine = Server("engine", server.url, server.pid)
+        wrong = processes.run_load(as_engine, STATE_16X16.tiny(), "bench", Cores(), [*TINY, "--ops", "300"])
+    assert (honest["ops"], honest["errors"]) == (300, 0), honest
+    assert wrong["errors"] > 0

@@ -1,0 +1,123 @@
+"""The one source of workloads, for the load generator (as its arguments) and for the in-process benchmarks.
+
+Everything random has a fixed seed. May touch nothing but the standard library.
+"""
+
+from __future__ import annotations
+
+import random
+import string
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+from uuid import UUID
+
+SEED: Final = 20_260_101
+SCOPE: Final = "bench"
+VALUE_BYTES: Final = 100
+GET_PERCENT: Final = 90
+KEYS: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """Arguments of one subcommand of the load generator.
+
+    ``ops`` ends the measured phase after so many invocations; without it the phase has the length the runner gives.
+    ``None`` leaves an argument out.
+    """
+
+    name: str
+    command: str
+    connections: int
+    in_flight: int | None = None
+    value_bytes: int | None = None
+    keys: int | None = None
+    get_percent: int | None = None
+    ops: int | None = None
+
+    def arguments(self, scope: str) -> list[str]:
+        """The command line, without address and duration. ``scope`` keeps runs against one engine apart."""
+        words = [self.command, "--seed", str(SEED)]
+        for option in ("connections", "in_flight", "value_bytes", "keys", "get_percent", "ops"):
+            value = getattr(self, option)
+            if value is not None:
+                words += ["--" + option.replace("_", "-"), str(value)]
+        if self.command == "relay":
+            words += ["--prefix", scope]
+        elif self.command != "memory":
+            words += ["--scope", scope]
+        return words
+
+    def tiny(self) -> Workload:
+        """The same code with inputs small enough for a test."""
+        keys = None if self.keys is None else max(min(self.keys, 500), self.connections)
+        ops = None if self.ops is None else 2_000
+        return replace(self, keys=keys, ops=ops, connections=min(self.connections, 64))
+
+
+def _state(connections: int, in_flight: int) -> Workload:
+    name = f"state {connections}x{in_flight}"
+    return Workload(name, "state", connections, in_flight, VALUE_BYTES, KEYS, GET_PERCENT)
+
+
+STATE_16X16: Final = _state(16, 16)
+STATE_16X1: Final = _state(16, 1)
+STATE_256X1: Final = _state(256, 1)
+RELAY_16X16: Final = Workload("relay 16x16", "relay", 16, 16, VALUE_BYTES)
+RELAY_TEN_MILLION: Final = replace(RELAY_16X16, name="relay, ten million", ops=10_000_000)
+LARGE_16_KIB: Final = Workload("16 KiB values 16x4", "large", 16, 4, 16 << 10, 256, GET_PERCENT)
+LARGE_1_MIB: Final = Workload("1 MiB values 4x2", "large", 4, 2, 1 << 20, 32, GET_PERCENT)
+FILL_MILLION: Final = Workload("one million keys", "fill", 16, 16, VALUE_BYTES, 1_000_000)
+IDLE: Final = Workload("idle connections", "memory", 2_000)
+IDLE_WARMUP: Final = Workload("first connections", "memory", 20)
+
+
+def key(number: int) -> str:
+    """The name of a key, as the load generator spells it."""
+    return f"key-{number:08x}"
+
+
+def value(number: int, version: int, size: int = VALUE_BYTES) -> bytes:
+    """JSON text of exactly ``size`` bytes (48 or more), with the members of the load generator's values."""
+    head = f'{{"id":"{number:08x}","version":"{version:08x}","data":"'
+    letters = random.Random(SEED + number * 1_000 + version).choices(string.ascii_lowercase, k=size - len(head) - 2)
+    return f'{head}{"".join(letters)}"}}'.encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One state call: a get, or a set of ``value``."""
+
+    scope: str
+    key: str
+    value: bytes | None
+
+    @property
+    def function_id(self) -> str:
+        """The function that does it."""
+        return "state::get" if self.value is None else "state::set"
+
+    @property
+    def data(self) -> bytes:
+        """Its ``data``, JSON text."""
+        head = f'{{"scope":"{self.scope}","key":"{self.key}"'.encode()
+        return head + (b"}" if self.value is None else b',"value":' + self.value + b"}")
+
+
+def operations(count: int, keys: int = 1_000, get_percent: int = GET_PERCENT) -> Iterator[Operation]:
+    """First every key is set once, then ``count`` gets and sets of random keys."""
+    for number in range(keys):
+        yield Operation(SCOPE, key(number), value(number, 0))
+    choices = random.Random(SEED)
+    for version in range(count):
+        number = choices.randrange(keys)
+        is_get = choices.randrange(100) < get_percent
+        yield Operation(SCOPE, key(number), None if is_get else value(number, version + 1))
+
+
+def invocation(operation: Operation, number: int) -> bytes:
+    """The wire message of an operation; ``number`` makes its id, a UUID."""
+    invocation_id = UUID(int=(number << 64) | SEED, version=4)
+    head = f'{{"type":"invokefunction","invocation_id":"{invocation_id}","function_id":"{operation.function_id}"'
+    return head.encode() + b',"data":' + operation.data + b"}"
