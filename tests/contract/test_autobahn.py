@@ -14,17 +14,17 @@ import kosoku
 import pytest
 
 from tests.support.deadlines import START_S
-from tests.support.echo_server import ECHO_PATH
 from tests.support.engine_process import LISTENING
 from tests.support.line_process import LineProcess
 
+ECHO_PATH = "/echo"
 COUNTS = {"1.*": 16, "2.*": 11, "3.*": 7, "4.*": 10, "5.*": 20, "6.*": 145, "7.*": 37, "9.*": 54, "10.*": 1}
 
 
 @pytest.fixture(scope="module")
 def echo_url() -> Generator[str]:
     """Where everything comes back."""
-    with LineProcess([sys.executable, "-u", "-m", "tests.support.echo_server"]) as process:
+    with LineProcess([sys.executable, "-u", "-m", "tests.support.echo_server", ECHO_PATH]) as process:
         found = LISTENING.search(process.wait_for(lambda line: LISTENING.search(line) is not None, START_S))
         assert found is not None
         yield f"ws://{found[1]}:{found[2]}{ECHO_PATH}"

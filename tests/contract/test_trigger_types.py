@@ -143,7 +143,7 @@ async def test_c10_unregistering_reaches_the_provider(engine: EngineProcess) -> 
         await other.send("unregistertrigger", id=wanted["id"])  # not its own: nothing happens
         await settled(other)
         await settled(provider)
-        await consumer.send("unregistertrigger", id=wanted["id"], type=kind)
+        await consumer.send("unregistertrigger", id=wanted["id"], trigger_type=kind)
         await provider.expect("unregistertrigger", id=wanted["id"], trigger_type=kind)
 
 

@@ -51,10 +51,10 @@ class CuttingProxy:
             pairs, self._pairs = self._pairs, []
         for pair in pairs:
             for end in pair:
-                with contextlib.suppress(OSError):
-                    end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                with contextlib.suppress(OSError):  # it may have ended by itself
                     end.shutdown(socket.SHUT_RD)  # wakes the pump that waits in recv
-                    end.close()
+                end.close()
 
     def __enter__(self) -> Self:
         return self
