@@ -106,7 +106,7 @@ def test_http_trigger(engine: EngineProcess, worker: SteeredWorker) -> None:
     taken_in(worker)
     answer = http.request("PUT", engine.http_url(f"{root}/42?q=2"), {"b": 1}, {"X-Foo": "Bar"})
     assert (answer.status, answer.body, answer.headers["x-made-by"]) == (201, {"made": True}, "worker")
-    (seen,) = deliveries(worker, function)
+    seen = worker.expect("delivered", function_id=function)["data"]
     assert (seen["method"], seen["path_params"], seen["query_params"]) == ("PUT", {"id": "42"}, {"q": "2"})
     assert (seen["body"], seen["headers"]["x-foo"]) == ({"b": 1}, "Bar")
     assert http.request("GET", engine.http_url("none-such")).status == 404

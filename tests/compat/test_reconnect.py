@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import signal
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
 from tests.support import sdks
 from tests.support.cutting_proxy import CuttingProxy
-from tests.support.deadlines import RECONNECT_S
-from tests.support.engine_process import EngineProcess
+from tests.support.deadlines import ANSWER_S, RECONNECT_S
+from tests.support.engine_process import BACKENDS, EngineProcess
 from tests.support.naming import unique
 from tests.support.polling import eventually
 from tests.support.steered_worker import CallFailed, SteeredWorker
@@ -76,3 +78,23 @@ def test_provider_comes_back_and_gets_its_triggers_again(sdk: str, engine: Engin
 
         bound = eventually(bound_again, timeout_s=RECONNECT_S)
         assert [one["id"] for one in bound] == [first["id"]] * 2
+
+
+@pytest.mark.deadline(60)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_all_come_back_after_an_engine_restart(backend: str) -> None:
+    functions = {sdk: unique("restart::echo") for sdk in sdks.SDKS}
+    with ExitStack() as stack:
+        first = stack.enter_context(EngineProcess(backend))
+        proxy = stack.enter_context(CuttingProxy(first.worker))  # the address that stays
+        workers = {sdk: stack.enter_context(sdks.worker(sdk, proxy.url)) for sdk in sdks.SDKS}
+        for sdk, worker in workers.items():
+            worker.do("function", id=functions[sdk], behaviour="echo")
+            worker.call("engine::health::check", {})
+        first.process.signal(signal.SIGTERM)
+        assert first.process.wait(ANSWER_S) == 0
+        second = stack.enter_context(EngineProcess(backend))
+        proxy.target = second.worker
+        caller = stack.enter_context(sdks.worker("npm-0.22.1", second.url))
+        for function in functions.values():
+            eventually(lambda function=function: answers(caller, function, {"after": 1}), timeout_s=RECONNECT_S)

@@ -10,7 +10,7 @@ import trio
 from tests.contract.conftest import StartEngine
 from tests.support.engine_process import Address, EngineProcess
 from tests.support.naming import unique
-from tests.support.raw_client import connect
+from tests.support.raw_client import RawClient, connect
 
 SERVICE_RESTART = 1012
 EXIT_S = 15.0
@@ -31,15 +31,20 @@ async def exit_status(engine: EngineProcess) -> int:
     return await trio.to_thread.run_sync(engine.process.wait, EXIT_S)
 
 
+async def bid_goodbye(client: RawClient) -> None:
+    """The client's half of the close handshake that ends an engine."""
+    assert (await client.closed()).code == SERVICE_RESTART
+    await client.send_close(SERVICE_RESTART)
+    await client.stream.aclose()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_an_idle_engine_says_1012_and_exits_0(start_engine: StartEngine, number: signal.Signals) -> None:
     engine = start_engine()
     async with connect(engine.worker) as one, connect(engine.worker) as two:
         engine.process.signal(number)
         for client in (one, two):
-            closed = await client.closed()
-            assert closed.code == SERVICE_RESTART
-            await client.send_close(SERVICE_RESTART)
+            await bid_goodbye(client)
         assert await exit_status(engine) == 0
 
 
@@ -54,8 +59,7 @@ async def test_a_call_in_flight_finishes_first(start_engine: StartEngine) -> Non
         await worker.answer(invocation, result="finished")
         await caller.expect("invocationresult", result="finished")
         for client in (worker, caller):
-            assert (await client.closed()).code == SERVICE_RESTART
-            await client.send_close(SERVICE_RESTART)
+            await bid_goodbye(client)
         assert await exit_status(engine) == 0
 
 
@@ -66,10 +70,8 @@ async def test_a_call_that_never_ends_does_not_hold_it_up(start_engine: StartEng
         await caller.invoke(function, 1)
         await worker.expect("invokefunction")
         engine.process.signal(signal.SIGTERM)
-        assert (await worker.closed()).code == SERVICE_RESTART
-        await worker.send_close(SERVICE_RESTART)
-        assert (await caller.closed()).code == SERVICE_RESTART
-        await caller.send_close(SERVICE_RESTART)
+        for client in (worker, caller):
+            await bid_goodbye(client)
         assert await exit_status(engine) == 0
 
 

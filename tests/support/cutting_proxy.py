@@ -16,11 +16,10 @@ RESET = struct.pack("ii", 1, 0)
 
 
 class CuttingProxy:
-    """Listens on a port that the system chose and forwards to ``target``. ``connections`` counts what was accepted."""
+    """Listens on a port that the system chose and forwards to ``target``, which may change for later connections."""
 
     def __init__(self, target: Address) -> None:
         self.target = target
-        self.connections = 0
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -36,14 +35,20 @@ class CuttingProxy:
         with contextlib.suppress(OSError):  # the listener is closed at the end
             while True:
                 client, _ = self._listener.accept()
-                server = socket.create_connection(self.target)
-                for end in (client, server):
-                    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                with self._lock:
-                    self.connections += 1
-                    self._pairs.append((client, server))
-                for source, sink in ((client, server), (server, client)):
-                    threading.Thread(target=_pump, args=(source, sink), daemon=True).start()
+                try:
+                    server = socket.create_connection(self.target)
+                except OSError:  # nobody is there now
+                    client.close()
+                    continue
+                self._join(client, server)
+
+    def _join(self, client: socket.socket, server: socket.socket) -> None:
+        for end in (client, server):
+            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with self._lock:
+            self._pairs.append((client, server))
+        for source, sink in ((client, server), (server, client)):
+            threading.Thread(target=_pump, args=(source, sink), daemon=True).start()
 
     def cut(self) -> None:
         """Resets every connection, towards both ends. New ones are accepted at once."""
