@@ -165,14 +165,16 @@ class _Connection:
         event = self._h11.next_event()
         if event is h11.NEED_DATA and not self._h11.trailing_data[0]:
             await self._wait_for_first_bytes()
+            event = self._h11.next_event()
         with trio.move_on_after(self._limits.head_ms / 1000):
-            while (event := self._h11.next_event()) is h11.NEED_DATA:
+            while event is h11.NEED_DATA:
                 self._feed(await self._stream.receive_some(RECEIVE_BYTES))
-            if isinstance(event, h11.Request):
-                self._requests += 1
-                self._method = event.method
-                return event
-            raise _Closed
+                event = self._h11.next_event()
+            if not isinstance(event, h11.Request):
+                raise _Closed
+            self._requests += 1
+            self._method = event.method
+            return event
         raise _Refused(408, "the request head took too long")
 
     async def _wait_for_first_bytes(self) -> None:

@@ -1,0 +1,145 @@
+"""A backend without sockets or state: tests script its functions and see what the control plane asked of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import trio
+
+from iii_fast.contracts import Call, Control, FunctionInfo, Limits, Outcome, SessionId, Stats, WorkerInfo
+from iii_fast.errors import WireError
+from iii_fast.protocol import Code, function_not_found
+
+Script = Callable[[bytes], Outcome]
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """One ``Backend.invoke``."""
+
+    ticket: int
+    function_id: str
+    data: bytes
+    metadata: bytes | None = None
+    traceparent: str | None = None
+    baggage: str | None = None
+
+    @property
+    def value(self) -> Any:
+        """The payload, parsed."""
+        return json.loads(self.data)
+
+
+@dataclass
+class FakeBackend:
+    """Functions in ``scripts`` answer at once; those in ``held`` wait for ``settle_held``; all others do not exist."""
+
+    limits: Limits = field(default_factory=Limits)
+    name: Literal["native", "reference"] = "reference"
+    control: Control | None = None
+    scripts: dict[str, Script] = field(default_factory=dict)
+    held: set[str] = field(default_factory=set)
+    invocations: list[Invocation] = field(default_factory=list)
+    pushed: list[tuple[SessionId, dict[str, Any]]] = field(default_factory=list)
+    answers: list[tuple[SessionId, str, str, Outcome]] = field(default_factory=list)
+    watches: list[str | None] = field(default_factory=list)
+    forgotten: list[int] = field(default_factory=list)
+    defined: list[str] = field(default_factory=list)
+    peer_maxima: dict[SessionId, int] = field(default_factory=dict)
+    closed: list[tuple[int, str]] = field(default_factory=list)
+    function_list: list[FunctionInfo] = field(default_factory=list)
+    worker_list: list[WorkerInfo] = field(default_factory=list)
+    current: Stats = field(default_factory=Stats)
+    accepted: list[trio.SocketStream] = field(default_factory=list)
+    invoked: trio.Event = field(default_factory=trio.Event)
+
+    def define(self, function_ids: Sequence[str]) -> None:
+        self.defined.extend(function_ids)
+
+    async def serve(self, control: Control, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        self.control = control
+        task_status.started()
+        await trio.sleep_forever()
+
+    async def accept(self, stream: trio.SocketStream) -> None:
+        self.accepted.append(stream)
+        await stream.send_all(b"taken")
+        await stream.aclose()
+
+    def invoke(
+        self,
+        ticket: int,
+        function_id: str,
+        data: bytes,
+        metadata: bytes | None = None,
+        traceparent: str | None = None,
+        baggage: str | None = None,
+    ) -> None:
+        self.invocations.append(Invocation(ticket, function_id, data, metadata, traceparent, baggage))
+        self.invoked.set()
+        self.invoked = trio.Event()
+        if function_id in self.held:
+            return
+        script = self.scripts.get(function_id)
+        if script is None:
+            self.settled(ticket, WireError(Code.FUNCTION_NOT_FOUND, function_not_found(function_id)))
+        else:
+            self.settled(ticket, script(data))
+
+    def settled(self, ticket: int, outcome: Outcome) -> None:
+        assert self.control is not None
+        self.control.settled(ticket, outcome)
+
+    def settle_held(self, index: int = 0, outcome: Outcome = None, function_id: str | None = None) -> None:
+        """Settles the ``index``-th invocation (of one function)."""
+        self.settled(self.invocations_of(function_id)[index].ticket, outcome)
+
+    def invocations_of(self, function_id: str | None) -> list[Invocation]:
+        return [one for one in self.invocations if function_id is None or one.function_id == function_id]
+
+    async def wait_for_invocations(self, count: int, function_id: str | None = None) -> list[Invocation]:
+        """Waits until there are ``count``; returns them all."""
+        while len(found := self.invocations_of(function_id)) < count:
+            await self.invoked.wait()
+        return found
+
+    def forget(self, ticket: int) -> None:
+        self.forgotten.append(ticket)
+
+    def settle(self, session: SessionId, invocation_id: str, function_id: str, outcome: Outcome) -> None:
+        self.answers.append((session, invocation_id, function_id, outcome))
+
+    def push(self, session: SessionId, message: bytes) -> None:
+        self.pushed.append((session, json.loads(message)))
+
+    def close(self, session: SessionId, code: int, reason: str) -> None:
+        raise NotImplementedError
+
+    def set_peer_message_max(self, session: SessionId, message_bytes_max: int) -> None:
+        self.peer_maxima[session] = message_bytes_max
+
+    def watch(self, scope: str | None) -> None:
+        self.watches.append(scope)
+
+    def unwatch(self, scope: str | None) -> None:
+        self.watches.remove(scope)
+
+    def functions(self) -> list[FunctionInfo]:
+        return self.function_list
+
+    def workers(self) -> list[WorkerInfo]:
+        return self.worker_list
+
+    def stats(self) -> Stats:
+        return self.current
+
+    def close_all(self, code: int, reason: str) -> None:
+        self.closed.append((code, reason))
+
+
+def call(function_id: str, value: Any = None, **fields: Any) -> Call:
+    """A call as a backend hands it up."""
+    return Call(fields.pop("session", 1), fields.pop("invocation_id", "i"), function_id, json.dumps(value).encode(), **fields)
