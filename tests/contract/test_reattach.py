@@ -53,6 +53,7 @@ async def test_c08_back_within_a_second_of_a_cut_without_duplicates(engine: Engi
             await new.send("reattach", **reattach(old.registered))
             await mine.replay(new)
             await new.expect("registertrigger", trigger_type=mine.kind, config={"n": 1})
+            await new.until_pong()  # the rest of the replay is served too
             invocation_id = await caller.invoke(mine.function, 1)
             await new.serve_one(result=2)
             await caller.expect("invocationresult", invocation_id=invocation_id, result=2)

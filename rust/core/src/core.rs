@@ -78,18 +78,23 @@ impl Core {
         peer
     }
 
-    /// A worker is gone: nothing of it stays, and nobody waits for it. Safe to call more than once, from any reactor.
+    /// A worker is gone: nothing of it stays, and nobody waits for it. Safe to call more than once, from any reactor; when it
+    /// returns, everything is done.
     pub fn disconnect(&self, peer: &Peer, reason: &str, router: &mut impl Router) {
-        if !peer.leave() {
-            return;
-        }
-        self.directory.remove(peer);
-        self.registry.remove_worker(peer);
-        for (id, pending) in self.invocations.stop_worker(peer) {
-            let stopped = WireError::new(code::INVOCATION_STOPPED, "Invocation stopped");
-            deliver(self, router, &id, pending, Settlement::Error(&stopped));
-        }
-        self.calls.push(Call::Closed { session: peer.session, worker_id: peer.worker_id, reason: reason.into() });
+        peer.leave(|| {
+            self.registry.remove_worker(peer);
+            for (id, pending) in self.invocations.stop_worker(peer) {
+                let stopped = WireError::new(code::INVOCATION_STOPPED, "Invocation stopped");
+                deliver(self, router, &id, pending, Settlement::Error(&stopped));
+            }
+            self.calls.push(Call::Closed {
+                session: peer.session,
+                worker_id: peer.worker_id,
+                reason: reason.into(),
+            });
+            // Last: a reattaching newcomer that does not find it any more must not have to wait for the rest.
+            self.directory.remove(peer);
+        });
     }
 
     /// A request came to a reactor whose session had just gone: its caller is told.

@@ -56,6 +56,8 @@ pub struct Peer {
     /// Unix time of the connection.
     pub connected_at_ms: u64,
     gone: AtomicBool,
+    /// Whether clean-up is done; locked while it is under way, so that whoever comes second waits for its end.
+    cleaned: Mutex<bool>,
     /// Invocations this worker waits for.
     pub calling: AtomicU32,
     /// Invocations this worker is executing.
@@ -78,6 +80,7 @@ impl Peer {
             address: address.into(),
             connected_at_ms,
             gone: AtomicBool::new(false),
+            cleaned: Mutex::new(false),
             calling: AtomicU32::new(0),
             executing: AtomicU32::new(0),
             message_bytes_max: AtomicUsize::new(message_bytes_max),
@@ -91,9 +94,14 @@ impl Peer {
         self.gone.load(Ordering::SeqCst)
     }
 
-    /// Marks it gone; true for the one caller that has to clean up.
-    pub(crate) fn leave(&self) -> bool {
-        !self.gone.swap(true, Ordering::SeqCst)
+    /// Marks it gone and runs `clean_up`, once. When this returns, clean-up is done, whoever did it.
+    pub(crate) fn leave(&self, clean_up: impl FnOnce()) {
+        let mut cleaned = self.cleaned.lock();
+        if !*cleaned {
+            self.gone.store(true, Ordering::SeqCst);
+            clean_up();
+            *cleaned = true;
+        }
     }
 }
 
