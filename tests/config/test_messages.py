@@ -97,6 +97,11 @@ ERRORS = {
         "workers: [{name: queue, config: {queue_configs: {a: {concurrency: 0}}}}]",
         "c.yaml:1: queue.queue_configs.a.concurrency is 0, expected an integer from 1 to 1000000",
     ),
+    "stripes": ("limits: {stripes: 48}", "c.yaml:1: limits.stripes is 48, expected a power of two"),
+    "limit of time": (
+        "limits: {close_ms: 86400001}",
+        "c.yaml:1: limits.close_ms is 86400001, expected an integer from 1 to 86400000",
+    ),
     "rbac": (
         "workers:\n- name: iii-worker-manager\n  config:\n    rbac: {auth_function_id: auth}",
         "c.yaml:4: iii-worker-manager.rbac is not supported yet, and without it the port would be open to everybody; "

@@ -19,6 +19,7 @@ from iii_fast.config.settings import BackendName, Settings
 from iii_fast.config.tree import Table, parse
 from iii_fast.config.workers import (
     BYTES_MAX,
+    COUNT_MAX,
     DURATION_MS_MAX,
     PORT_MAX,
     Listener,
@@ -34,6 +35,7 @@ from iii_fast.errors import ConfigError
 PATH_VARIABLE: Final = "III_CONFIG_PATH"
 FILE_NAMES: Final = ("config.yaml", "iii-config.yaml")
 LOOPS_MAX: Final = 64
+_LIMIT_UNITS: Final = {"bytes": BYTES_MAX, "_ms": DURATION_MS_MAX}
 BACKENDS: Final[tuple[BackendName, ...]] = ("native", "reference")
 
 
@@ -239,9 +241,12 @@ def _read_limits(top: Section, listener: Listener) -> Limits:
     if table is not None:
         with Section.of("limits", table, top.report) as section:
             for one in fields(Limits):
-                value = section.optional_integer(one.name, 1, BYTES_MAX)
+                high = next((most for unit, most in _LIMIT_UNITS.items() if unit in one.name), COUNT_MAX)
+                value = section.optional_integer(one.name, 1, high)
                 if value is not None:
                     given[one.name] = value
+            if given.get("stripes", 1).bit_count() != 1:
+                section.bad("stripes", "a power of two")
     if listener.handshake_ms is not None:
         given.setdefault("handshake_ms", listener.handshake_ms)
     return replace(Limits(), **given)
