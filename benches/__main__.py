@@ -34,16 +34,19 @@ def main(words: Sequence[str] | None = None) -> int:
     scale = QUICK if options.quick else FULL
     scale = replace(scale, rounds=options.rounds or scale.rounds, seconds=options.seconds or scale.seconds)
     bench = Bench(scale, Cores.pinned())
+    broken = False
     try:
         for name in options.only:
             SUITE[name](bench)
     except BenchError as error:
         print(f"benches: {error}", file=sys.stderr)
-        return 2
+        broken = True
     results = bench.results
     print(report.targets_table(results, judged=not scale.tiny), report.samples_table(results), sep="\n\n")
     for fault in results.faults:
         print(f"wrong: {fault}")
+    if broken:
+        return 2
     if not scale.tiny:
         print("written:", *(path.relative_to(ROOT) for path in report.write(results, scale, bench.cores)))
     missed = not scale.tiny and any(not row.reached for row in results.rows)

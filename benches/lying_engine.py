@@ -70,7 +70,7 @@ async def failing(send: Send, answer: Answer, former: Answer) -> None:
 
 
 LIES: Final = {lie.__name__: lie for lie in (honest, stale, flipped, renamed, silent, twice, failing)}
-LAYOUTS: Final = {"spacious": spacious}
+LAYOUTS: Final[dict[str, Callable[[Answer], str]]] = {"spacious": spacious}
 
 
 class LyingEngine:
@@ -79,7 +79,7 @@ class LyingEngine:
     def __init__(self, lie: str, nursery: trio.Nursery) -> None:
         self.lie = lie
         self.nursery = nursery
-        self.write = LAYOUTS.get(lie, compact)
+        self.write: Callable[[Answer], str] = LAYOUTS.get(lie, compact)
         self.values: dict[str, Any] = {}
         self.workers: dict[str, Any] = {}
         self.callers: dict[str, Any] = {}

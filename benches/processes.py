@@ -22,6 +22,7 @@ from tests.support.line_process import LineProcess
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 START_S: Final = 20.0
+LAST_LINES: Final = 20
 
 
 class BenchError(Exception):
@@ -48,7 +49,18 @@ class Server:
 
     name: str
     url: str
-    pid: int
+    process: LineProcess
+
+    @property
+    def pid(self) -> int:
+        """The number of its process."""
+        return self.process.process.pid
+
+    def last_words(self) -> str:
+        """Whether it lives, and the end of its log: for the report of a failure."""
+        status = self.process.process.poll()
+        state = "still runs" if status is None else f"has ended with status {status}"
+        return f"{self.name} {state}; the end of its log:\n" + "\n".join(self.process.lines[-LAST_LINES:])
 
     def rss_bytes(self) -> int:
         """Memory of the process that is in RAM now."""
@@ -89,7 +101,7 @@ def engine(backend: str, cores: Cores, loops: int = 1) -> Iterator[Server]:
     with _affinity(cores.server):
         process = EngineProcess(backend, "--loops", str(loops))
     with process:
-        yield Server(backend, process.url, process.process.process.pid)
+        yield Server(backend, process.url, process.process)
 
 
 @contextmanager
@@ -99,7 +111,7 @@ def echo(cores: Cores) -> Iterator[Server]:
         process = LineProcess([load_binary(), "echo"])
     with process:
         line = process.wait_for(lambda line: line.startswith("listening "), START_S)
-        yield Server("echo", line.split("worker=")[1], process.process.pid)
+        yield Server("echo", line.split("worker=")[1], process)
 
 
 def serve(name: str, cores: Cores) -> Any:
@@ -125,9 +137,11 @@ def run_load(
         with _affinity(cores.load):
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=timeout_s, check=False)
     except subprocess.TimeoutExpired as error:
-        raise BenchError(f"{workload.name} on {server.name}: no end within {timeout_s:.0f} s") from error
+        what = f"{workload.name} on {server.name}: no end within {timeout_s:.0f} s"
+        raise BenchError(f"{what}; {server.last_words()}") from error
     if done.returncode not in (0, 1):
-        raise BenchError(f"{workload.name} on {server.name}: the load generator failed ({done.returncode})")
+        what = f"{workload.name} on {server.name}: the load generator failed ({done.returncode})"
+        raise BenchError(f"{what}; {server.last_words()}")
     report: dict[str, Any] = json.loads(done.stdout)
     return report
 

@@ -22,7 +22,7 @@ def lying_engine(lie: str) -> Iterator[Server]:
     """An engine that lies in one way."""
     with LineProcess([sys.executable, "-m", "benches.lying_engine", lie]) as process:
         line = process.wait_for(lambda line: line.startswith("listening "), processes.START_S)
-        yield Server(lie, line.split("worker=")[1], process.process.pid)
+        yield Server(lie, line.split("worker=")[1], process)
 
 
 def load(lie: str, workload: Workload, ops: int = 300) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def test_late_answers_are_not_taken_for_timely_ones(workload: Workload) -> None:
 def test_the_echo_is_checked_too() -> None:
     with processes.echo(Cores()) as server:
         honest = processes.run_load(server, STATE_16X16.tiny(), "bench", Cores(), [*TINY, "--ops", "300"])
-        as_engine = Server("engine", server.url, server.pid)
+        as_engine = Server("engine", server.url, server.process)
         wrong = processes.run_load(as_engine, STATE_16X16.tiny(), "bench", Cores(), [*TINY, "--ops", "300"])
     assert (honest["ops"], honest["errors"]) == (300, 0), honest
     assert wrong["errors"] > 0

@@ -116,8 +116,14 @@ def operations(count: int, keys: int = 1_000, get_percent: int = GET_PERCENT) ->
         yield Operation(SCOPE, key(number), None if is_get else value(number, version + 1))
 
 
+def invocation_id(number: int) -> str:
+    """The id of an invocation: a UUID in canonical form."""
+    return str(UUID(int=(number << 80) | SEED, version=4))
+
+
 def invocation(operation: Operation, number: int) -> bytes:
-    """The wire message of an operation; ``number`` makes its id, a UUID."""
-    invocation_id = UUID(int=(number << 64) | SEED, version=4)
-    head = f'{{"type":"invokefunction","invocation_id":"{invocation_id}","function_id":"{operation.function_id}"'
+    """The wire message of an operation; ``number`` makes its id."""
+    head = (
+        f'{{"type":"invokefunction","invocation_id":"{invocation_id(number)}","function_id":"{operation.function_id}"'
+    )
     return head.encode() + b',"data":' + operation.data + b"}"
