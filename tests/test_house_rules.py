@@ -272,18 +272,30 @@ def test_modules_say_what_they_are_for() -> None:
 
 # What must not appear
 
-POLLS_A_PROCESS: Final = frozenset({"tests/support/polling.py", "tests/contract/test_shutdown.py"})
-"""May sleep between two looks at another process, up to a deadline."""
+MAY_SLEEP: Final = {
+    "tests/support/polling.py": "between two looks at another process, up to a deadline",
+    "tests/contract/test_shutdown.py": "between two looks at another process, up to a deadline",
+    "tests/triggers/bench.py": "a clock for tests on virtual time",
+}
+VIRTUAL_CLOCKS: Final = frozenset({"autojump_clock", "mock_clock"})
+"""Fixtures under which sleeping costs no time and races with nothing."""
+
+
+def real_sleeps(node: ast.AST) -> Iterator[int]:
+    """Lines that sleep in real time: not inside a function that asks for a virtual clock."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+            if VIRTUAL_CLOCKS & {argument.arg for argument in child.args.args}:
+                continue
+        elif isinstance(child, ast.Call) and ast.unparse(child.func).rpartition(".")[2] in {"sleep", "sleep_until"}:
+            yield child.lineno
+        yield from real_sleeps(child)
 
 
 def test_tests_do_not_wait_by_sleeping() -> None:
     for path in sources(".py"):
-        if not is_test(path) or named(path) in POLLS_A_PROCESS:
-            continue
-        for node in ast.walk(tree(path)):
-            if isinstance(node, ast.Call):
-                called = ast.unparse(node.func).rpartition(".")[2]
-                assert called not in {"sleep", "sleep_until"}, f"{named(path)}:{node.lineno}"
+        if is_test(path) and named(path) not in MAY_SLEEP:
+            assert list(real_sleeps(tree(path))) == [], named(path)
     for path in sources(".rs"):
         if is_test(path) and path.is_relative_to(ROOT / "rust"):
             assert "sleep(" not in rust_text.code(path.read_text("utf-8")), named(path)
@@ -384,6 +396,11 @@ def test_the_reader_of_rust_is_not_fooled() -> None:
     assert "unwrap" in masked
     assert "unwrap" not in rust_text.without_tests(masked)
     assert "fn last" in rust_text.without_tests(masked)
+
+
+def test_the_eye_for_sleeps_knows_virtual_time() -> None:
+    text = "async def real():\n await trio.sleep(1)\nasync def virtual(autojump_clock):\n await trio.sleep(1)\n"
+    assert list(real_sleeps(ast.parse(text))) == [2]
 
 
 @pytest.mark.parametrize(
