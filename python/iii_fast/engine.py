@@ -19,7 +19,7 @@ import trio
 from iii_fast._backend import create_backend
 from iii_fast.broker import Broker, Function, answer
 from iii_fast.builtins import channels, health, log, queues
-from iii_fast.builtins.functions import Functions
+from iii_fast.builtins.functions import STATE_FUNCTIONS, Functions
 from iii_fast.builtins.workers import Workers
 from iii_fast.clock import SystemClock
 from iii_fast.config import Settings
@@ -134,7 +134,7 @@ class Engine:
 
     def _builtins(self, workers: Workers, functions: dict[str, Function], clock: Clock) -> dict[str, Function]:
         found = workers.functions()
-        found |= Functions(self._backend, workers, lambda: list(functions)).functions()
+        found |= Functions(self._backend, workers, lambda: [*functions, *STATE_FUNCTIONS]).functions()
         found |= health.functions(self._backend, clock, _version(), lambda: self._broker.waiting)
         found |= log.functions()
         found |= channels.functions()

@@ -142,4 +142,6 @@ class FakeBackend:
 
 def call(function_id: str, value: Any = None, **fields: Any) -> Call:
     """A call as a backend hands it up."""
-    return Call(fields.pop("session", 1), fields.pop("invocation_id", "i"), function_id, json.dumps(value).encode(), **fields)
+    return Call(
+        fields.pop("session", 1), fields.pop("invocation_id", "i"), function_id, json.dumps(value).encode(), **fields
+    )

@@ -24,7 +24,7 @@ def test_reference_has_one_loop() -> None:
 
 
 def test_unknown_names_are_refused() -> None:
-    with pytest.raises(ConfigError, match="'fast'.*'native' or 'reference'"):
+    with pytest.raises(ConfigError, match=r"'fast'.*'native' or 'reference'"):
         create_backend("fast", Limits())
 
 

@@ -87,7 +87,15 @@ async def test_a_bug_in_an_own_function_is_an_error_of_that_call_and_logged(capl
 
 @pytest.mark.parametrize(
     ("result", "allowed"),
-    [(b"false", False), (b" false ", False), (b"true", True), (b"null", True), (b"0", True), (b'""', True), (None, True)],
+    [
+        (b"false", False),
+        (b" false ", False),
+        (b"true", True),
+        (b"null", True),
+        (b"0", True),
+        (b'""', True),
+        (None, True),
+    ],
 )
 async def test_only_the_boolean_false_denies(result: bytes | None, allowed: bool) -> None:
     backend, broker = make()

@@ -54,7 +54,10 @@ def test_api_path_is_required(config: Any) -> None:
         ([], "invalid type: array, expected an object"),
         ({"api_path": "a", "condition_function_id": 5}, "field `condition_function_id`: invalid type: number"),
         ({"api_path": "a", "middleware_function_ids": "x"}, "field `middleware_function_ids`: invalid type: string"),
-        ({"api_path": "a", "middleware_function_ids": [None]}, "field `middleware_function_ids[0]`: invalid type: null"),
+        (
+            {"api_path": "a", "middleware_function_ids": [None]},
+            "field `middleware_function_ids[0]`: invalid type: null",
+        ),
         ({"api_path": "a/*x"}, "wildcard segments such as `*x` are not supported"),
     ],
 )

@@ -109,7 +109,9 @@ def test_a_provider_error_parks_and_is_forwarded_with_gaps_filled(bench: Bench) 
     bench.provide(PROVIDER)
     bench.register()
     bench.sent()
-    bench.send(PROVIDER, "triggerregistrationresult", id="t", trigger_type="custom", function_id="f", error={"code": "X"})
+    bench.send(
+        PROVIDER, "triggerregistrationresult", id="t", trigger_type="custom", function_id="f", error={"code": "X"}
+    )
     refusal = {"type": "triggerregistrationresult", "id": "t", "trigger_type": "custom", "function_id": "f"}
     assert bench.sent() == [(CONSUMER, refusal | {"error": {"code": "X", "message": ""}})]
     bench.send(CONSUMER, "unregistertrigger", id="t")

@@ -12,6 +12,9 @@ from iii_fast.contracts import Backend, Call, FunctionInfo
 from iii_fast.jsontext import decode, encode
 from iii_fast.protocol import DEFAULT_NAMESPACE
 
+STATE_FUNCTIONS = tuple(f"state::{name}" for name in ("set", "get", "delete", "list", "list_groups", "update"))
+"""What every backend provides by itself."""
+
 ENGINE_WORKER = "engine"
 """``worker_name`` of functions that the engine provides."""
 
