@@ -17,11 +17,13 @@ from tests.support.line_process import LineProcess
 BACKENDS: Final = ("native", "reference")
 LISTENING: Final = re.compile(r"worker=ws://([^:\s]+):(\d+)(?:\s+http=http://([^:\s]+):(\d+))?")
 
+BUG: Final = re.compile(r"\bbug\b|Traceback|panicked", re.IGNORECASE)
+
 Address = tuple[str, int]
 
 
 class EngineProcess:
-    """One engine. ``worker`` and ``http`` are its addresses (host, port); leave the context and it has ended."""
+    """One engine. ``worker`` and ``http`` are its addresses (host, port); leave the context and it has ended well."""
 
     def __init__(self, backend: str, *arguments: str, env: Mapping[str, str] | None = None) -> None:
         ports = ["--host", "127.0.0.1", "--port", "0", "--http-port", "0"]
@@ -55,3 +57,11 @@ class EngineProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.process.stop()
+        if kind is None:
+            self._check_its_end()
+
+    def _check_its_end(self) -> None:
+        """Whatever tests did to it, an engine ends with status 0 and never calls anything its own bug."""
+        status, output = self.process.process.returncode, "\n".join(self.process.lines[-100:])
+        assert status == 0, f"the engine ended with {status}:\n{output}"
+        assert not any(BUG.search(line) for line in self.process.lines), output
