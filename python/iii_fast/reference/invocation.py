@@ -13,7 +13,6 @@ from typing import Final, TypeAlias
 
 from iii_fast.errors import WireError
 from iii_fast.protocol import Code
-from iii_fast.reference import codec_json as json_text
 from iii_fast.reference.peer import Peer
 from iii_fast.reference.registry import Function
 
@@ -35,7 +34,7 @@ def canonical_uuid(text: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class WorkerCaller:
-    """A worker waits. ``own_id`` is the JSON text of its id."""
+    """A worker waits. ``own_id`` is the JSON text of its id; only one without escapes can go on as it is."""
 
     peer: Peer
     own_id: str
@@ -98,7 +97,7 @@ class Invocations:
                 Code.TOO_MANY_INVOCATIONS,
                 f"This connection has {waiting} invocations in flight, the limit is {self._per_caller_max}.",
             )
-        wanted = json_text.unescape(caller.own_id)
+        wanted = caller.own_id[1:-1]
         if not is_canonical_uuid(wanted):
             return str(uuid.uuid4())
         taken = self._pending.get(wanted)
@@ -138,10 +137,10 @@ class Invocations:
         return pending is not None
 
     def stop_worker(self, peer: Peer) -> list[Pending]:
-        """A worker left: returns what it was executing for others; what it waited for is dropped."""
-        for waited in list(peer.calling.values()):
-            self.withdraw(waited)
+        """A worker left: returns what it was executing; what else it waited for is dropped."""
         stopped = list(peer.executing.values())
         for pending in stopped:
+            self.withdraw(pending)
+        for pending in list(peer.calling.values()):
             self.withdraw(pending)
         return stopped

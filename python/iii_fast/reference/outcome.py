@@ -37,15 +37,16 @@ class Reply:
     def send(self, settlement: Settlement, *, wrote: bool = False) -> None:
         """Sends what came of an invocation. ``wrote``: state has changed, which a refusal must not hide.
 
-        What the receiver cannot take becomes an error; an error of the engine is sent however large it is.
+        A result or error of a worker that the receiver cannot take becomes an error. What the engine itself has to say, if
+        only that there is no result, is sent however large it is: there is nothing smaller to say instead.
         """
         match settlement:
             case WireError():
                 self.peer.outbox.send(self._message(f',"error":{error_text(settlement)}'))
+            case None:
+                self.peer.outbox.send(self._message(""))
             case WorkerError(text):
                 self._send_bounded(f',"error":{text}', wrote=wrote)
-            case None:
-                self._send_bounded("", wrote=wrote)
             case str(text):
                 self._send_bounded(f',"result":{text}', wrote=wrote)
 

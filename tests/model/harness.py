@@ -1,0 +1,186 @@
+"""One data plane without sockets, native or reference, behind one small interface.
+
+Messages go in as text, what the plane says to workers and to the control plane comes out as text and plain tuples.
+Knows both backends; the tests know only ``Plane``.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+from iii_fast import _core
+from iii_fast.contracts import Call, Limits, Outcome, SessionId
+from iii_fast.errors import WireError
+from iii_fast.native import _handlers
+from iii_fast.reference import codec_json
+from iii_fast.reference.core import Core, Payload
+from iii_fast.reference.outbox import Outbox
+from iii_fast.reference.session import WorkerSession
+
+CLOSE = 0x8
+
+CallTuple = tuple[Any, ...]
+
+
+class Plane(Protocol):
+    """A data plane whose sessions are fed by hand."""
+
+    def define(self, function_ids: list[str]) -> None: ...
+    def connect(self) -> SessionId: ...
+    def disconnect(self, session: SessionId) -> None:
+        """The connection breaks; whatever waited for the session is lost."""
+
+    def receive(self, session: SessionId, message: str | bytes) -> None:
+        """A text (``str``) or binary (``bytes``) message arrives. Does nothing when the session is closed."""
+
+    def sent(self, session: SessionId) -> list[str]:
+        """Takes the messages for a session: texts, and ``close <code> <reason>`` at the end."""
+
+    def calls(self) -> list[CallTuple]:
+        """Takes the calls for the control plane: the method's name and its arguments."""
+
+    def watch(self, scope: str | None) -> None: ...
+    def unwatch(self, scope: str | None) -> None: ...
+    def set_peer_message_max(self, session: SessionId, message_bytes_max: int) -> None: ...
+    def invoke(self, ticket: int, function_id: str, data: bytes, metadata: bytes | None) -> None: ...
+    def settle(self, session: SessionId, invocation_id: str, function_id: str, result: bytes | None) -> None: ...
+
+
+class Recorder:
+    """A control plane that writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.calls: list[CallTuple] = []
+
+    def called(self, call: Call) -> None:
+        self.calls.append(("called", call))
+
+    def message(self, session: SessionId, kind: str, message: bytes) -> None:
+        self.calls.append(("message", session, kind, message))
+
+    def settled(self, ticket: int, outcome: Outcome) -> None:
+        if isinstance(outcome, WireError):
+            outcome = WireError(str(outcome.code), outcome.message, outcome.stacktrace)
+        self.calls.append(("settled", ticket, outcome))
+
+    def changed(self, scope: str, key: str, event: bytes) -> None:
+        self.calls.append(("changed", scope, key, event))
+
+    def closed(self, session: SessionId, worker_id: str, reason: str) -> None:
+        # The reason is for the log: each backend words it in its own way.
+        self.calls.append(("closed", session, worker_id))
+
+    def take(self) -> list[CallTuple]:
+        calls, self.calls = self.calls, []
+        return calls
+
+
+class NativePlane:
+    """``_core.Harness``."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._harness = _core.Harness(limits)
+        self._recorder = Recorder()
+        self._handlers: dict[str, Callable[..., Any]] = _handlers(self._recorder)
+        self.define = self._harness.define
+        self.connect = self._harness.connect
+        self.disconnect = self._harness.disconnect
+        self.watch = self._harness.watch
+        self.unwatch = self._harness.unwatch
+        self.set_peer_message_max = self._harness.set_peer_message_max
+        self.invoke = self._harness.invoke
+        self.settle = self._harness.settle_result
+
+    def receive(self, session: SessionId, message: str | bytes) -> None:
+        if isinstance(message, str):
+            self._harness.receive(session, message.encode())
+        else:
+            self._harness.receive_binary(session, message)
+
+    def sent(self, session: SessionId) -> list[str]:
+        return list(_messages(self._harness.take(session)))
+
+    def calls(self) -> list[CallTuple]:
+        for kind, *arguments in self._harness.take_calls():
+            self._handlers[kind](*arguments)
+        self._harness.handled()
+        return self._recorder.take()
+
+
+def _messages(frames: bytes) -> Iterator[str]:
+    """The payloads of whole unmasked frames (RFC 6455, section 5.2)."""
+    at = 0
+    while at < len(frames):
+        opcode, length = frames[at] & 0xF, frames[at + 1]
+        at += 2
+        if length == 126:
+            (length,) = struct.unpack_from("!H", frames, at)
+            at += 2
+        elif length == 127:
+            (length,) = struct.unpack_from("!Q", frames, at)
+            at += 8
+        payload = frames[at : at + length]
+        at += length
+        if opcode == CLOSE:
+            (code,) = struct.unpack_from("!H", payload)
+            yield f"close {code} {payload[2:].decode()}"
+        else:
+            yield payload.decode()
+
+
+class ReferencePlane:
+    """``reference.core`` with sessions and outboxes, as ``reference.backend`` uses them."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._core = Core(limits)
+        self._sessions: dict[SessionId, WorkerSession] = {}
+        self._outboxes: dict[SessionId, Outbox] = {}
+        self._recorder = Recorder()
+        self.define = self._core.registry.define
+        self.watch = self._core.state.watch
+        self.unwatch = self._core.state.unwatch
+        self.settle = self._core.settle
+
+    def connect(self) -> SessionId:
+        session = len(self._sessions) + 1
+        outbox = self._outboxes[session] = Outbox()
+        peer = self._core.connect(session, outbox, "loopback", session)
+        self._sessions[session] = WorkerSession(self._core, peer)
+        return session
+
+    def disconnect(self, session: SessionId) -> None:
+        self._outboxes.pop(session, None)
+        self._sessions[session].end("connection lost")
+
+    def receive(self, session: SessionId, message: str | bytes) -> None:
+        self._sessions[session].receive(message)
+
+    def sent(self, session: SessionId) -> list[str]:
+        outbox = self._outboxes.get(session)
+        if outbox is None:
+            return []
+        messages = list(iter(outbox.pop, None))
+        if outbox.closing is not None:
+            messages.append(f"close {outbox.closing.code} {outbox.closing.reason}")
+            del self._outboxes[session]
+        return messages
+
+    def calls(self) -> list[CallTuple]:
+        while (call := self._core.calls.pop()) is not None:
+            call.give(self._recorder)
+        return self._recorder.take()
+
+    def set_peer_message_max(self, session: SessionId, message_bytes_max: int) -> None:
+        peer = self._core.directory.get(session)
+        if peer is not None:
+            peer.message_bytes_max = message_bytes_max
+
+    def invoke(self, ticket: int, function_id: str, data: bytes, metadata: bytes | None) -> None:
+        self._core.invoke(ticket, function_id, Payload(data.decode(), None if metadata is None else metadata.decode()))
+
+
+def quote(text: str) -> str:
+    """A JSON string."""
+    return codec_json.string_text(text)
