@@ -65,6 +65,18 @@ def test_the_file_may_come_from_the_environment(config: Path) -> None:
     assert (line["level"], line["backend"]) == ("info", "reference")
 
 
+def test_a_list_without_state_keeps_its_functions(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("workers: []")
+    with serve("-c", str(path), *FREE_PORTS) as process:
+        found = LISTENING.search(until_listening(process))
+        assert found is not None
+        assert any("so off: state triggers, http, cron, queue" in line for line in process.lines)
+        call = ["trigger", "state::list_groups", "--address", found[1], "--port", found[2]]
+        done = subprocess.run([sys.executable, "-m", "iii_fast", *call], capture_output=True, text=True, timeout=60)
+        assert json.loads(done.stdout) == {"groups": []}, done.stderr
+
+
 def test_strict_refuses_what_it_would_warn_about(config: Path) -> None:
     lines = fails("serve", "-c", str(config), "--strict", *FREE_PORTS)
     assert lines == [f"iii-fast: {config}:4: unknown key `prot` in http is ignored (did you mean `port`?)"]

@@ -18,6 +18,7 @@ from iii_fast.config import (
     Settings,
     load_config,
 )
+from iii_fast.config.catalogue import STATE
 from iii_fast.config.section import one_of
 from iii_fast.errors import ConfigError
 
@@ -30,8 +31,9 @@ EPILOG: Final = f"""\
 configuration:
   The first of: the FILE of -c, the file that III_CONFIG_PATH names, config.yaml, iii-config.yaml. Without any of them
   state, http, cron and queue start with their defaults. A file with a list (`workers:` or `modules:`) starts what it
-  lists and the worker port; a file without a list changes settings of the default. Files written for any generation
-  of iii load; ${{VAR}} and ${{VAR:default}} expand in values. Your file is never written to.
+  lists; the worker port and the functions state::* are always there. A file without a list changes settings of the
+  default. Files written for any generation of iii load; ${{VAR}} and ${{VAR:default}} expand in values. Your file is
+  never written to.
 
     workers:
       - name: http             # or iii-http, or class: modules::api::RestApiModule
@@ -122,7 +124,7 @@ def _tell(configuration: Configuration) -> None:
     if configuration.path is None:
         logger.info("No configuration file: starting the default (state, http, cron, queue)")
     else:
-        left_out = ", ".join(configuration.not_started)
+        left_out = ", ".join("state triggers" if key == STATE else key for key in configuration.not_started)
         logger.info("Configuration from %s%s", configuration.path, f"; not listed, so off: {left_out}" * bool(left_out))
     for warning in configuration.warnings:
         logger.warning("%s", warning)

@@ -1,7 +1,8 @@
 """Finds a configuration file, reads it into ``Settings``, and never writes it.
 
 Without a file the default starts: state, http, cron, queue. A file with a list (``workers:`` or ``modules:``) starts
-what it lists, plus the worker port, which is always there; a file without a list changes settings of the default.
+what it lists, plus what is always there: the worker port and the functions ``state::*``. A file without a list changes
+settings of the default.
 """
 
 from __future__ import annotations

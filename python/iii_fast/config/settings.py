@@ -75,7 +75,10 @@ class QueueSettings:
 
 @dataclass(frozen=True, slots=True)
 class StateSettings:
-    """The state API. ``max_value_bytes`` bounds one stored JSON text; ``None`` leaves only the message limit."""
+    """The state API. ``max_value_bytes`` bounds one stored JSON text; ``None`` leaves only the message limit.
+
+    The functions ``state::*`` belong to the data plane and are always there: ``enabled`` is about the trigger type.
+    """
 
     enabled: bool = True
     triggers_enabled: bool = True
