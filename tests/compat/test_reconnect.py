@@ -25,6 +25,7 @@ def answers(caller: SteeredWorker, function: str, data: Any) -> None:
         raise AssertionError(str(failed)) from failed
 
 
+@pytest.mark.deadline(120)
 @pytest.mark.parametrize("sdk", sdks.SDKS)
 def test_comes_back_after_a_cut(sdk: str, engine: EngineProcess) -> None:
     function, watch, scope = unique("cut::echo"), unique("cut::watch"), unique("scope")
@@ -58,6 +59,7 @@ def seen_once(worker: SteeredWorker, function: str, new_value: Any) -> None:
     assert [event["data"]["new_value"] for event in events].count(new_value) == 1
 
 
+@pytest.mark.deadline(120)
 @pytest.mark.parametrize("sdk", ["npm-0.22.1", "pypi-0.25.0", "crate-0.25.0"])
 def test_provider_comes_back_and_gets_its_triggers_again(sdk: str, engine: EngineProcess) -> None:
     kind, function = unique("webhook"), unique("hooked")
@@ -80,7 +82,7 @@ def test_provider_comes_back_and_gets_its_triggers_again(sdk: str, engine: Engin
         assert [one["id"] for one in bound] == [first["id"]] * 2
 
 
-@pytest.mark.deadline(60)
+@pytest.mark.deadline(120)
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_all_come_back_after_an_engine_restart(backend: str) -> None:
     functions = {sdk: unique("restart::echo") for sdk in sdks.SDKS}
@@ -96,5 +98,9 @@ def test_all_come_back_after_an_engine_restart(backend: str) -> None:
         second = stack.enter_context(EngineProcess(backend))
         proxy.target = second.worker
         caller = stack.enter_context(sdks.worker("npm-0.22.1", second.url))
-        for function in functions.values():
-            eventually(lambda function=function: answers(caller, function, {"after": 1}), timeout_s=RECONNECT_S)
+        for sdk, function in functions.items():
+            try:
+                eventually(lambda function=function: answers(caller, function, {"after": 1}), timeout_s=RECONNECT_S)
+            except AssertionError as error:
+                error.add_note("\n".join([sdk, *workers[sdk].process.lines]))
+                raise

@@ -10,5 +10,5 @@ START_S: Final = 30.0
 ANSWER_S: Final = 10.0
 """Until an engine or worker that runs answers."""
 
-RECONNECT_S: Final = 20.0
+RECONNECT_S: Final = 45.0
 """Until an SDK is back after its connection was cut (they wait 1 to 2 s, with jitter, before the first try)."""
