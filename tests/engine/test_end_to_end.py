@@ -177,9 +177,10 @@ async def test_connections_beyond_the_limit_are_refused_with_503(start: StartEng
 
 
 async def test_shutdown_says_1012(start: StartEngine) -> None:
-    async with start() as started, connect(started.worker) as client:
-        started.engine.shut_down()
-        closed = await client.closed()
-        assert (closed.code, closed.reason) == (1012, "engine restart")
-        await client.send_close(1012)
+    async with start() as started:
+        async with connect(started.worker) as client:
+            started.engine.shut_down()
+            closed = await client.closed()
+            assert (closed.code, closed.reason) == (1012, "engine restart")
+            await client.send_close(1012)
         await started.ended.wait()
