@@ -22,7 +22,7 @@ RUST_SDK := $(CACHE)/rust-sdk/debug/steered-worker
 
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust benches/load -name '*.rs' -o -name Cargo.toml)
 
-.PHONY: help setup build run test test-rust test-python compat-sdks bench lint format docs clean
+.PHONY: help setup build run test test-rust test-python compat-sdks bench lint lint-rust lint-python format docs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,10 +47,14 @@ compat-sdks: $(NODE_SDKS) $(PYTHON_SDKS) $(RUST_SDK) ## Install the published SD
 bench: $(ENGINE) ## Measure; tables go to benches/results
 	$(BIN)/python -m benches $(ARGS)
 
-lint: $(TOOLS) ## Formatting, clippy, ruff, mypy
+lint: lint-rust lint-python ## Formatting, clippy, ruff, mypy
+
+lint-rust:
 	cargo fmt --all --check
 	cargo fmt --check --manifest-path tests/compat/rust/Cargo.toml
 	cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+
+lint-python: $(TOOLS)
 	$(BIN)/ruff check --quiet
 	$(BIN)/ruff format --check --quiet
 	$(BIN)/mypy --no-error-summary
