@@ -34,6 +34,7 @@ def main(words: Sequence[str] | None = None) -> int:
     scale = QUICK if options.quick else FULL
     scale = replace(scale, rounds=options.rounds or scale.rounds, seconds=options.seconds or scale.seconds)
     bench = Bench(scale, Cores.pinned())
+    facts = report.machine()
     broken = False
     try:
         for name in options.only:
@@ -48,7 +49,9 @@ def main(words: Sequence[str] | None = None) -> int:
     if broken:
         return 2
     if not scale.tiny:
-        print("written:", *(path.relative_to(ROOT) for path in report.write(results, scale, bench.cores)))
+        part = "" if set(options.only) == set(SUITE) else " ".join(options.only)
+        files = report.write(results, scale, bench.cores, facts, part=part)
+        print("written:", *(path.relative_to(ROOT) for path in files))
     missed = not scale.tiny and any(not row.reached for row in results.rows)
     return 1 if missed or results.faults else 0
 

@@ -38,13 +38,17 @@ QUICK: Final = Scale(rounds=1, seconds=0.2, tiny=True)
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table of targets. ``bound`` is ``">="`` or ``"<="``."""
+    """One line of the table of targets. ``bound`` is ``">="`` or ``"<="``.
+
+    ``by_cpu`` is the same ratio, of processor time per operation instead of operations per second.
+    """
 
     what: str
     value: float
     unit: str
     bound: str
     target: float
+    by_cpu: float | None = None
 
     @property
     def reached(self) -> bool:
@@ -123,7 +127,9 @@ class Bench:
     def ratio_row(self, workload: Workload, server: str, other: str, at_least: float) -> None:
         """A row of the table from rounds that ``compare`` made."""
         ratio = self.results.ratio(workload.name, server, other)
-        self.results.rows.append(Row(f"{workload.name}, {server} / {other}", ratio, "x", ">=", at_least))
+        own, others = (self.results.median(workload.name, name, "server_cpu_us_per_op") for name in (server, other))
+        by_cpu = others / own if own else None
+        self.results.rows.append(Row(f"{workload.name}, {server} / {other}", ratio, "x", ">=", at_least, by_cpu))
 
     def unanswered_row(self, workload: Workload, loops: int) -> None:
         """Worker-to-worker calls without pinning: how many of them were never answered."""

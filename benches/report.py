@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import importlib.metadata
 import json
+import os
 import platform
 import re
 import subprocess
@@ -22,13 +23,14 @@ def _output(*command: str) -> str:
 
 
 def machine() -> dict[str, str]:
-    """Where and with what was measured."""
+    """Where and with what is measured, and how busy the machine is now: ask before measuring."""
     cpuinfo = Path("/proc/cpuinfo").read_text()
     model = re.search(r"^model name\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
     changed = "" if not _output("git", "status", "--porcelain", "--untracked-files=no") else " and changes"
     return {
         "cpu": model[1] if model else platform.machine(),
         "cores": str(len(re.findall(r"^processor\s*:", cpuinfo, re.MULTILINE))),
+        "load average": " ".join(f"{load:.1f}" for load in os.getloadavg()),
         "system": f"{platform.system()} {platform.release()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "trio": importlib.metadata.version("trio"),
@@ -43,12 +45,13 @@ def _amount(number: float) -> str:
 
 def targets_table(results: Results, *, judged: bool) -> str:
     """One line per target. ``judged`` is false when the inputs were too small for a verdict."""
-    lines = ["| what | measured | must reach | |", "|---|---|---|---|"]
+    lines = ["| what | measured | by CPU | must reach | |", "|---|---|---|---|---|"]
     for row in results.rows:
         verdict = ("reached" if row.reached else "**missed**") if judged else "not judged"
         bound = {">=": "at least", "<=": "at most"}[row.bound]
         target = f"{bound} {_amount(row.target)} {row.unit}"
-        lines.append(f"| {row.what} | {_amount(row.value)} {row.unit} | {target} | {verdict} |")
+        by_cpu = "" if row.by_cpu is None else f"{_amount(row.by_cpu)} {row.unit}"
+        lines.append(f"| {row.what} | {_amount(row.value)} {row.unit} | {by_cpu} | {target} | {verdict} |")
     return "\n".join(lines)
 
 
@@ -103,6 +106,7 @@ def document(results: Results, scale: Scale, cores: Cores, facts: dict[str, str]
                 "unit": row.unit,
                 "bound": row.bound,
                 "target": row.target,
+                "by_cpu": row.by_cpu,
                 "reached": row.reached,
             }
             for row in results.rows
@@ -115,12 +119,17 @@ def document(results: Results, scale: Scale, cores: Cores, facts: dict[str, str]
     }
 
 
-def write(results: Results, scale: Scale, cores: Cores, *, folder: Path = RESULTS) -> list[Path]:
-    """Writes both files, named after the day and the machine; a run of the same day replaces the one before."""
-    facts = machine()
-    slug = re.sub(r"[^a-z0-9]+", "-", facts["cpu"].lower()).strip("-")
-    stem = folder / f"{datetime.date.today().isoformat()}-{slug}-{facts['cores']}-cores"
+def write(
+    results: Results, scale: Scale, cores: Cores, facts: dict[str, str], *, part: str = "", folder: Path = RESULTS
+) -> list[Path]:
+    """Writes both files, named after the day and the machine; a run of the same day replaces the one before.
+
+    ``part`` keeps a run of some benchmarks from replacing a run of all.
+    """
+    name = f"{facts['cpu']} {facts['cores']} cores {part}"
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
     folder.mkdir(parents=True, exist_ok=True)
+    stem = folder / f"{datetime.date.today().isoformat()}-{slug}"
     page, data = stem.with_suffix(".md"), stem.with_suffix(".json")
     page.write_text(markdown(results, scale, cores, facts, judged=not scale.tiny))
     data.write_text(json.dumps(document(results, scale, cores, facts), indent=1) + "\n")

@@ -21,7 +21,7 @@ def test_runs_and_every_answer_is_right(name: str, tmp_path: Path) -> None:
     assert results.faults == []
     assert results.rows or name == "large"
     assert all(sample["ops"] > 0 for samples in results.samples.values() for sample in samples)
-    page, data = report.write(results, QUICK, bench.cores, folder=tmp_path)
+    page, data = report.write(results, QUICK, bench.cores, report.machine(), part=name, folder=tmp_path)
     lines = page.read_text().splitlines()
     assert all(any(row.what in line for line in lines) for row in results.rows)
     assert len(json.loads(data.read_text())["rows"]) == len(results.rows)

@@ -272,3 +272,81 @@ fn close_reason(payload: &[u8]) -> String {
         _ => "closed without a code".into(),
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may fail loudly")]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[derive(Default)]
+    struct Collector(Vec<Vec<u8>>);
+
+    impl Handler for Collector {
+        fn message(&mut self, _peer: usize, text: &[u8], _outbox: &mut Outbox, _now: u64) {
+            self.0.push(text.to_vec());
+        }
+    }
+
+    /// A client connection in a `Net`, and the server's end of it.
+    fn connected() -> (Net, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        client.set_nonblocking(true).unwrap();
+        let mut net = Net::new(Side::Client, 1).unwrap();
+        net.add(client, Vec::new()).unwrap();
+        (net, listener.accept().unwrap().0)
+    }
+
+    #[test]
+    fn fragments_are_joined_and_a_ping_between_them_is_answered_masked() {
+        let (mut net, mut server) = connected();
+        let mut collector = Collector::default();
+        for bytes in [b"\x01\x02ab".as_slice(), b"\x89\x01!", b"\x00\x01c", b"\x80\x01d\x81\x01e\x81", b"\x01f"] {
+            server.write_all(bytes).unwrap();
+            net.step(1000, &mut collector).unwrap();
+        }
+        assert_eq!(collector.0, [b"abcd".to_vec(), b"e".to_vec(), b"f".to_vec()]);
+        let mut pong = [0; 7];
+        server.read_exact(&mut pong).unwrap();
+        let frame = frame::decode(&mut pong).unwrap().unwrap();
+        assert_eq!((frame.opcode, frame.masked, &pong[frame.start..frame.end]), (opcode::PONG, true, b"!".as_slice()));
+    }
+
+    #[test]
+    fn what_the_socket_does_not_take_is_sent_when_it_can() {
+        let (mut net, mut server) = connected();
+        let payload = vec![b'x'; 16 << 20];
+        net.send(0, |outbox, _| outbox.text(&payload)).unwrap();
+        let reader = std::thread::spawn(move || {
+            let mut bytes = vec![0; (16 << 20) + 14];
+            server.read_exact(&mut bytes).unwrap();
+            let frame = frame::decode(&mut bytes).unwrap().unwrap();
+            bytes[frame.start..frame.end].iter().all(|byte| *byte == b'x')
+        });
+        while !reader.is_finished() {
+            // The server's end is closed when it has read everything.
+            if net.step(100, &mut Collector::default()).is_err() {
+                break;
+            }
+        }
+        assert!(reader.join().unwrap());
+    }
+
+    #[test]
+    fn the_end_of_a_connection_and_broken_frames_are_failures() {
+        for (bytes, reason) in [
+            (b"".as_slice(), "ended by the other side"),
+            (b"\x88\x05\x03\xe9bye", "closed with 1001 bye"),
+            (b"\x81\x81abcd!", "masking"),
+            (b"\xf1\x00", "reserved"),
+            (b"\x80\x00", "continuation"),
+        ] {
+            let (mut net, mut server) = connected();
+            server.write_all(bytes).unwrap();
+            drop(server);
+            let failure = net.step(1000, &mut Collector::default()).err().unwrap().to_string();
+            assert!(failure.contains(reason), "{failure}");
+        }
+    }
+}
