@@ -28,6 +28,11 @@ impl Name {
         }
     }
 
+    pub(super) fn text(&self) -> Box<str> {
+        // Came in as `str`: there is nothing to be lost.
+        String::from_utf8_lossy(self.bytes()).into()
+    }
+
     #[inline]
     pub(super) fn is(&self, name: &str) -> bool {
         self.bytes() == name.as_bytes()
@@ -44,6 +49,7 @@ mod tests {
             let text = "k".repeat(len);
             let name = Name::new(&text);
             assert_eq!(name.bytes(), text.as_bytes());
+            assert_eq!(*name.text(), *text);
             assert!(name.is(&text));
             assert!(!name.is(&format!("{text}\0")));
             assert_eq!(matches!(name, Name::Inline { .. }), len <= 22);

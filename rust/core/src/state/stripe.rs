@@ -207,8 +207,8 @@ impl Stripe {
     }
 
     /// The scopes that have entries here, in no order.
-    pub(super) fn scope_names(&self) -> impl Iterator<Item = &[u8]> {
-        self.parts.iter().map(|part| part.scope.bytes())
+    pub(super) fn scope_names(&self) -> impl Iterator<Item = &Name> {
+        self.parts.iter().map(|part| &part.scope)
     }
 
     /// Whether changes of this scope are watched.

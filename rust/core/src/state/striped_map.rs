@@ -7,6 +7,7 @@ use parking_lot::RwLock;
 
 use super::change::Change;
 use super::hash::Seed;
+use super::name::Name;
 use super::stored::Stored;
 use super::stripe::{Address, Entry, Stripe};
 
@@ -161,17 +162,19 @@ impl StripedMap {
 
     /// The scopes that have keys at one instant, sorted by their bytes.
     pub(super) fn groups(&self) -> Vec<Box<str>> {
-        let mut groups: Vec<Box<str>> = {
+        let names: Vec<Name> = {
             let guards: Vec<_> = self.stripes.iter().map(|locked| locked.0.stripe.read()).collect();
-            let mut seen: HashTable<&[u8]> = HashTable::new();
-            for name in guards.iter().flat_map(|stripe| stripe.scope_names()) {
-                let hash = self.seed.scope(name);
-                if seen.find(hash, |other| *other == name).is_none() {
-                    seen.insert_unique(hash, name, |name| self.seed.scope(name));
-                }
-            }
-            seen.iter().map(|name| String::from_utf8_lossy(name).into()).collect()
+            guards.iter().flat_map(|stripe| stripe.scope_names()).cloned().collect()
         };
+        // A scope can have a part in every stripe: sorting is for what is left of them.
+        let mut unique: HashTable<(u64, &Name)> = HashTable::new();
+        for name in &names {
+            let hash = self.seed.scope(name.bytes());
+            if unique.find(hash, |(_, other)| other.bytes() == name.bytes()).is_none() {
+                unique.insert_unique(hash, (hash, name), |(hash, _)| *hash);
+            }
+        }
+        let mut groups: Vec<Box<str>> = unique.iter().map(|(_, name)| name.text()).collect();
         groups.sort_unstable();
         groups
     }
