@@ -87,11 +87,7 @@ impl Core {
                 let stopped = WireError::new(code::INVOCATION_STOPPED, "Invocation stopped");
                 deliver(self, router, &id, pending, Settlement::Error(&stopped));
             }
-            self.calls.push(Call::Closed {
-                session: peer.session,
-                worker_id: peer.worker_id,
-                reason: reason.into(),
-            });
+            self.calls.push(Call::Closed { session: peer.session, worker_id: peer.worker_id, reason: reason.into() });
             // Last: a reattaching newcomer that does not find it any more must not have to wait for the rest.
             self.directory.remove(peer);
         });

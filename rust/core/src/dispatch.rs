@@ -300,7 +300,7 @@ pub(crate) fn send(
     let waiting_elsewhere = callee.outbox_bytes.load(Ordering::Relaxed);
     let outbox = router.outbox(callee.session, Some(*id)).ok_or_else(gone)?;
     let waiting = outbox.len().max(waiting_elsewhere);
-    if waiting + request.len() > outbox_bytes_max {
+    if waiting + request.size() > outbox_bytes_max {
         return Err(WireError::new(
             code::WORKER_OVERLOADED,
             format!("The worker has {waiting} bytes waiting to be read, the limit is {outbox_bytes_max} bytes."),
@@ -312,7 +312,7 @@ pub(crate) fn send(
 
 /// Whether the worker can receive the request.
 pub(crate) fn check_size(request: &Request<'_>, callee: &Peer) -> Result<(), WireError> {
-    let (len, max) = (request.len(), callee.message_bytes_max.load(Ordering::Relaxed));
+    let (len, max) = (request.size(), callee.message_bytes_max.load(Ordering::Relaxed));
     if len <= max {
         return Ok(());
     }
@@ -384,7 +384,7 @@ impl<'a> Request<'a> {
     }
 
     /// Bytes of the message.
-    pub fn len(&self) -> usize {
+    pub fn size(&self) -> usize {
         let optional: usize =
             self.optional().iter().filter_map(|(name, value)| value.map(|value| name.len() + value.len())).sum();
         Self::HEAD.len()
@@ -398,7 +398,7 @@ impl<'a> Request<'a> {
     }
 
     fn write(&self, outbox: &mut Outbox, id: &InvocationId) {
-        let out = outbox.begin_text(self.len());
+        let out = outbox.begin_text(self.size());
         out.bytes(Self::HEAD);
         out.bytes(IdText::new(id).bytes());
         out.bytes(Self::FUNCTION);

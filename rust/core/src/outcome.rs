@@ -40,14 +40,14 @@ impl IdText {
 /// The text of a result, wherever it is kept.
 pub trait Body {
     /// Bytes of JSON text.
-    fn len(&self) -> usize;
+    fn size(&self) -> usize;
     /// Writes exactly those.
     fn write_to(&self, out: &mut impl Parts);
 }
 
 impl Body for &[u8] {
-    fn len(&self) -> usize {
-        <[u8]>::len(self)
+    fn size(&self) -> usize {
+        self.len()
     }
     fn write_to(&self, out: &mut impl Parts) {
         out.bytes(self);
@@ -55,8 +55,8 @@ impl Body for &[u8] {
 }
 
 impl Body for Answer {
-    fn len(&self) -> usize {
-        Answer::len(self)
+    fn size(&self) -> usize {
+        self.len()
     }
     fn write_to(&self, out: &mut impl Parts) {
         Answer::write_to(self, out);
@@ -89,7 +89,7 @@ impl Reply<'_> {
 
     /// A result with a body. `written`: the call has changed state, which a refusal must not hide.
     pub fn result(&self, outbox: &mut Outbox, body: &impl Body, written: bool) {
-        let len = self.frame_bytes() + RESULT.len() + body.len();
+        let len = self.frame_bytes() + RESULT.len() + body.size();
         if len > self.message_bytes_max {
             return self.error(outbox, &too_large(len, self.message_bytes_max, written));
         }
