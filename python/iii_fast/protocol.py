@@ -11,7 +11,7 @@ from typing import Final
 DEFAULT_NAMESPACE: Final = "default"
 
 JSON_DEPTH_MAX: Final = 120
-"""Nested arrays and objects in one message. Rust workers parse at most 127; the engine wraps a value in up to 4 more."""
+"""Nested arrays and objects in one message. Rust workers parse 127; the engine wraps a value in up to 4 more."""
 
 FEATURE_LARGE_MESSAGES: Final = "large-messages.v1"
 SMALL_PEER_MESSAGE_BYTES_MAX: Final = 1 << 20
