@@ -21,7 +21,7 @@ from iii_fast.broker import Broker, Function, answer
 from iii_fast.builtins import channels, health, log, queues
 from iii_fast.builtins.functions import STATE_FUNCTIONS, Functions
 from iii_fast.builtins.workers import Workers
-from iii_fast.clock import SystemClock
+from iii_fast.clock import SystemClock, Timetable
 from iii_fast.config import Settings
 from iii_fast.contracts import Backend, Call, Clock, Outcome, SessionId
 from iii_fast.errors import ConfigError, WireError
@@ -119,13 +119,14 @@ class Engine:
         self._settings = settings
         self._backend = backend or create_backend(settings.backend, settings.limits, settings.loops)
         clock = clock or SystemClock()
+        self._timetable = Timetable()
         functions: dict[str, Function] = {}
         self._broker = Broker(self._backend, functions)
         self._types = create(settings, self._broker, self._backend, clock)
         workers = Workers(self._backend)
         functions.update(self._builtins(workers, functions, clock))
         self._backend.define(list(functions))
-        registry = Registry(self._backend.push, self._types.all())
+        registry = Registry(self._backend.push, self._timetable.after, self._types.all())
         self._control = ControlPlane(self._backend, functions, self._broker, registry, self._types, workers)
         self._http = self._http_server()
         self._stop = trio.Event()
@@ -172,6 +173,7 @@ class Engine:
         task_status: trio.TaskStatus[Bound],
     ) -> None:
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._timetable.run)
             await nursery.start(self._backend.serve, self._control)
             for kind in self._types.all():
                 await nursery.start(kind.run)

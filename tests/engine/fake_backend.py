@@ -55,12 +55,16 @@ class FakeBackend:
     current: Stats = field(default_factory=Stats)
     accepted: list[trio.SocketStream] = field(default_factory=list)
     invoked: trio.Event = field(default_factory=trio.Event)
+    served: trio.Event = field(default_factory=trio.Event)
+    counted: trio.Event = field(default_factory=trio.Event)
+    said_goodbye: trio.Event = field(default_factory=trio.Event)
 
     def define(self, function_ids: Sequence[str]) -> None:
         self.defined.extend(function_ids)
 
     async def serve(self, control: Control, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         self.control = control
+        self.served.set()
         task_status.started()
         await trio.sleep_forever()
 
@@ -134,10 +138,12 @@ class FakeBackend:
         return self.worker_list
 
     def stats(self) -> Stats:
+        self.counted.set()
         return self.current
 
     def close_all(self, code: int, reason: str) -> None:
         self.closed.append((code, reason))
+        self.said_goodbye.set()
 
 
 def call(function_id: str, value: Any = None, **fields: Any) -> Call:

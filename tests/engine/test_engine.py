@@ -259,17 +259,15 @@ class Calls:
         self._backend.current = Stats(connections=connections, invocations_in_flight=in_flight)
 
 
-async def is_listening(started: Running) -> bool:
+async def is_deaf(started: Running, backend: FakeBackend) -> bool:
+    """Whether nobody listens any more once the engine has begun to look at what is in flight."""
+    await backend.counted.wait()
+    await wait_all_tasks_blocked()
     try:
         async with await trio.open_tcp_stream(*started.worker):
-            return True
+            return False
     except OSError:
-        return False
-
-
-async def until(condition: Any) -> None:
-    while not await condition():  # noqa: ASYNC110 - another process's or the kernel's doing
-        await trio.sleep(0.005)
+        return True
 
 
 async def test_shutdown_finishes_what_is_in_flight_then_says_1012_and_waits_for_the_closes() -> None:
@@ -278,18 +276,10 @@ async def test_shutdown_finishes_what_is_in_flight_then_says_1012_and_waits_for_
     calls.set(2, 1)
     async with running(backend=backend) as started:
         started.engine.shut_down()
-
-        async def deaf() -> bool:
-            return not await is_listening(started)
-
-        await until(deaf)
+        assert await is_deaf(started, backend)
         assert (backend.closed, started.ended.is_set()) == ([], False)
         calls.set(2, 0)
-
-        async def said() -> bool:
-            return bool(backend.closed)
-
-        await until(said)
+        await backend.said_goodbye.wait()
         assert backend.closed == [(1012, "engine restart")]
         assert not started.ended.is_set()
         calls.set(0, 0)
@@ -321,11 +311,7 @@ async def test_an_http_request_in_flight_gets_its_response() -> None:
         nursery.start_soon(ask)
         await backend.wait_for_invocations(1)
         started.engine.shut_down()
-
-        async def deaf() -> bool:
-            return not await is_listening(started)
-
-        await until(deaf)
+        assert await is_deaf(started, backend)
         backend.settle_held(0, b'{"status_code":201,"body":"done"}')
         await started.ended.wait()
         assert answers[0].startswith(b"HTTP/1.1 201 ")
@@ -345,11 +331,7 @@ async def test_a_signal_ends_it_in_order_and_a_second_one_at_once(number: signal
             ended.set()
 
         nursery.start_soon(serve)
-
-        async def serving() -> bool:
-            return backend.control is not None
-
-        await until(serving)
+        await backend.served.wait()
         signal.raise_signal(number)
         await engine._stop.wait()
         assert not ended.is_set(), "an invocation is in flight"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -45,7 +46,18 @@ class Bench:
     def __init__(self) -> None:
         self.own = OwnType()
         self._sent: list[tuple[int, dict[str, Any]]] = []
-        self.registry = Registry(lambda session, message: self._sent.append((session, json.loads(message))), [self.own])
+        self.waiting: list[Callable[[], None]] | None = None
+        self.registry = Registry(self._push, self._later, [self.own])
+
+    def _push(self, session: int, message: bytes) -> None:
+        self._sent.append((session, json.loads(message)))
+
+    def _later(self, delay_s: float, call: Callable[[], None]) -> None:
+        assert delay_s == registry_module.TYPE_READY_S
+        if self.waiting is None:
+            call()
+        else:
+            self.waiting.append(call)
 
     def send(self, session: int, kind: str, **fields: Any) -> None:
         self.raw(session, kind, json.dumps({"type": kind, **fields}).encode())
@@ -89,7 +101,7 @@ def test_a_known_type_gets_the_trigger_and_the_registrant_no_ack(bench: Bench) -
 
 def test_config_is_always_there_and_keeps_its_text(bench: Bench) -> None:
     texts: list[bytes] = []
-    registry = Registry(lambda session, message: texts.append(message), [])
+    registry = Registry(lambda session, message: texts.append(message), lambda _, ready: ready(), [])
     registry.message(PROVIDER, "registertriggertype", b'{"type":"registertriggertype","id":"custom"}')
     head = b'{"type":"registertrigger","id":"t","trigger_type":"custom","function_id":"f"'
     registry.message(CONSUMER, "registertrigger", head + b"}")
@@ -186,6 +198,48 @@ def test_unregistering_a_type_parks_its_triggers(bench: Bench) -> None:
     assert bench.sent() == []
     bench.provide(PROVIDER)
     assert bench.sent() == [(PROVIDER, registered())]
+
+
+# The moment between announcing a type and providing it
+
+
+def test_a_type_is_provided_a_moment_after_it_was_announced(bench: Bench) -> None:
+    bench.provide(PROVIDER)
+    bench.register()
+    bench.sent()
+    bench.waiting = []
+    bench.provide(OTHER_PROVIDER)
+    bench.register(id="2")
+    assert bench.sent() == [(PROVIDER, registered("2"))], "the one before serves until then"
+    bench.waiting.pop()()
+    assert len(bench.sent()) == 4, "both move"
+
+
+def test_a_type_announced_again_in_that_moment_is_provided_once(bench: Bench) -> None:
+    bench.register()
+    bench.waiting = []
+    bench.provide(PROVIDER)
+    bench.provide(PROVIDER)
+    [ready] = bench.waiting
+    ready()
+    assert bench.sent() == [(PROVIDER, registered())]
+
+
+@pytest.mark.parametrize("how", ["unregister", "close"])
+def test_who_leaves_in_that_moment_provides_nothing(bench: Bench, how: str) -> None:
+    bench.register()
+    bench.waiting = []
+    bench.provide(PROVIDER)
+    if how == "close":
+        bench.registry.closed(PROVIDER)
+    else:
+        bench.send(PROVIDER, "unregistertriggertype", id="custom")
+        bench.provide(PROVIDER)
+    bench.waiting[0]()
+    assert bench.sent() == []
+    for ready in bench.waiting[1:]:
+        ready()
+        assert bench.sent() == [(PROVIDER, registered())]
 
 
 # Triggers

@@ -24,7 +24,7 @@ CONFIGS = st.integers(0, 1)
 class RegistryMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.registry = Registry(self.push, [])
+        self.registry = Registry(self.push, lambda _, ready: ready(), [])
         self.held: dict[int, dict[str, dict[str, Any]]] = {session: {} for session in range(1, 5)}
         self.providers: dict[str, list[int]] = {"a": [], "b": []}
         self.triggers: dict[str, tuple[int, str, int]] = {}

@@ -7,10 +7,8 @@ group share one, so a job that waits for its retry holds up its group and nobody
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import logging
-import math
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -19,6 +17,7 @@ from typing import Final
 
 import trio
 
+from iii_fast.clock import Timetable
 from iii_fast.config import QueueConfig
 from iii_fast.contracts import Invoker, Pending
 from iii_fast.errors import WireError
@@ -93,29 +92,6 @@ class Memory:
         """Ends the accounting for a job."""
         self.bytes -= job.size
         self.jobs -= 1
-
-
-class Timetable:
-    """Calls functions at monotonic instants, from one task: thousands of waiting retries cost a heap entry each."""
-
-    def __init__(self) -> None:
-        self._due: list[tuple[float, int, Callable[[], None]]] = []
-        self._order = itertools.count()
-        self._changed = trio.Event()
-
-    def after(self, delay_s: float, call: Callable[[], None]) -> None:
-        """Calls ``call`` in ``delay_s`` seconds."""
-        heapq.heappush(self._due, (trio.current_time() + delay_s, next(self._order), call))
-        self._changed.set()
-
-    async def run(self) -> None:
-        """Runs until cancelled."""
-        while True:
-            self._changed = trio.Event()
-            with trio.move_on_at(self._due[0][0] if self._due else math.inf):
-                await self._changed.wait()
-            while self._due and self._due[0][0] <= trio.current_time():
-                heapq.heappop(self._due)[2]()
 
 
 class JobRunner:

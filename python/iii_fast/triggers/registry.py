@@ -2,13 +2,16 @@
 
 A trigger is *bound* to the engine's own type or to the newest worker that provides its type, or it is *parked*: its
 type is not there, or the provider refused it. Whenever the provider of a type changes, its triggers move along.
+A worker provides a type from ``TYPE_READY_S`` after it announced it.
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, TypeAlias, TypeVar
 
 from iii_fast.contracts import SessionId, Trigger, TriggerType
@@ -28,6 +31,8 @@ from iii_fast.triggers.registration import (
 logger = logging.getLogger(__name__)
 
 Push: TypeAlias = Callable[[SessionId, bytes], None]
+Later: TypeAlias = Callable[[float, Callable[[], None]], None]
+"""Calls something in so many seconds."""
 
 K = TypeVar("K")
 J = TypeVar("J")
@@ -35,6 +40,9 @@ V = TypeVar("V")
 
 TRIGGERS_PER_WORKER_MAX: Final = 10_000
 TYPES_PER_WORKER_MAX: Final = 1_000
+TYPE_READY_S: Final = 0.1
+"""The Python SDK 0.25 announces a type before it has stored the handler (in another thread), and drops triggers that
+come in between without a word. Far longer than that gap."""
 
 
 @dataclass(slots=True, eq=False)
@@ -48,11 +56,14 @@ class Binding:
 class Registry:
     """Trigger types and triggers. ``push`` sends a message to a worker; ``types`` are the engine's own."""
 
-    def __init__(self, push: Push, types: Iterable[TriggerType]) -> None:
+    def __init__(self, push: Push, later: Later, types: Iterable[TriggerType]) -> None:
         self._push = push
+        self._later = later
         self._own = {TypeKey(DEFAULT_NAMESPACE, type_id): kind for kind in types for type_id in kind.ids}
         self._providers: dict[TypeKey, list[SessionId]] = {}
         self._types_of: dict[SessionId, dict[TypeKey, None]] = {}
+        self._announced: dict[tuple[SessionId, TypeKey], int] = {}
+        self._announcements = itertools.count()
         self._bindings: dict[str, Binding] = {}
         self._bindings_of: dict[SessionId, dict[str, Binding]] = {}
         self._bindings_to: dict[TypeKey, dict[str, Binding]] = {}
@@ -203,6 +214,14 @@ class Registry:
             logger.warning("Session %s already provides %d trigger types, the limit", session, len(mine))
             return
         mine[key] = None
+        if (session, key) not in self._announced:
+            number = self._announced[session, key] = next(self._announcements)
+            self._later(TYPE_READY_S, partial(self._type_ready, session, key, number))
+
+    def _type_ready(self, session: SessionId, key: TypeKey, number: int) -> None:
+        if self._announced.get((session, key)) != number:
+            return
+        del self._announced[session, key]
         providers = self._providers.setdefault(key, [])
         if session in providers:
             providers.remove(session)
@@ -221,7 +240,10 @@ class Registry:
     def _withdraw(self, session: SessionId, key: TypeKey) -> None:
         """Ends one worker's part as a provider; the one before it gets the triggers back."""
         _discard(self._types_of, session, key)
-        providers = self._providers[key]
+        self._announced.pop((session, key), None)
+        providers = self._providers.get(key, [])
+        if session not in providers:
+            return
         was_current = providers[-1] == session
         providers.remove(session)
         if not providers:
