@@ -9,5 +9,6 @@ mod link;
 mod liveness;
 pub mod poller;
 mod reactor;
+mod shield;
 
 pub use reactor::{Reactor, Turn, reactors};

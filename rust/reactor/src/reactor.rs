@@ -3,6 +3,7 @@
 use crate::inbox::{Adoption, Command, Inbox, Purpose};
 use crate::link::{INITIAL_INTEREST, Link, Links, Phase};
 use crate::poller::{EVENTS_MAX, Interest, Poller, Ready, Ticker};
+use crate::shield::{BUG, shielded};
 use iii_fast_core::core::{Core, Counters};
 use iii_fast_core::dispatch::Router;
 use iii_fast_core::peer::SessionId;
@@ -165,13 +166,13 @@ impl Reactor {
         let status = if let Some(spare) = session.spare() {
             match link.socket.read(spare) {
                 Ok(0) => Err("connection closed by the worker"),
-                Ok(n) => Ok(session.filled(n, &self.core, &mut self.links)),
+                Ok(n) => shielded(|| session.filled(n, &self.core, &mut self.links)).ok_or(BUG),
                 Err(error) => retry_later(&error),
             }
         } else {
             match link.socket.read(&mut self.scratch) {
                 Ok(0) => Err("connection closed by the worker"),
-                Ok(n) => Ok(session.feed(&mut self.scratch[..n], &self.core, &mut self.links)),
+                Ok(n) => shielded(|| session.feed(&mut self.scratch[..n], &self.core, &mut self.links)).ok_or(BUG),
                 Err(error) => retry_later(&error),
             }
         };
@@ -217,9 +218,12 @@ impl Reactor {
         }
         self.pause(slot, false);
         let Some(mut session) = self.sessions.get_mut(slot).and_then(Option::take) else { return };
-        let status = session.resume(&self.core, &mut self.links);
+        let status = shielded(|| session.resume(&self.core, &mut self.links));
         self.sessions[slot] = Some(session);
-        self.after_serving(slot, status);
+        match status {
+            Some(status) => self.after_serving(slot, status),
+            None => self.drop_link(slot, BUG),
+        }
     }
 
     fn may_resume(&self, slot: usize) -> bool {
@@ -282,7 +286,8 @@ impl Reactor {
 
     fn commands(&mut self) {
         for command in self.inbox.take() {
-            self.command(command);
+            // A panic here is ours as well; only this command is lost.
+            let _ = shielded(|| self.command(command));
         }
         self.begin_closings();
     }
