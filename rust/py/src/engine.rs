@@ -61,8 +61,12 @@ impl Core {
 
     /// Hands the reactors out, once.
     fn take_reactors(&self) -> Vec<Reactor> {
-        let reactors = std::mem::take(&mut *self.reactors.lock());
-        reactors.into_iter().map(|reactor| Reactor { inbox: reactor.inbox(), reactor: Mutex::new(reactor) }).collect()
+        let hand_out = |reactor: iii_fast_reactor::Reactor| Reactor {
+            data: self.data.clone(),
+            inbox: reactor.inbox(),
+            reactor: Mutex::new(reactor),
+        };
+        std::mem::take(&mut *self.reactors.lock()).into_iter().map(hand_out).collect()
     }
 
     /// Readable when calls wait.
@@ -225,6 +229,7 @@ impl Core {
 /// One loop over its own connections.
 #[pyclass(frozen, module = "iii_fast._core")]
 pub struct Reactor {
+    data: Arc<data::Core>,
     reactor: Mutex<iii_fast_reactor::Reactor>,
     inbox: Arc<Inbox>,
 }
@@ -271,13 +276,8 @@ impl Reactor {
         // SAFETY: the caller has detached the descriptor from its socket object (`socket.detach()`), so it is open and owned
         // by nobody else.
         let socket = TcpStream::from(unsafe { OwnedFd::from_raw_fd(fd) });
-        self.inbox.push(Command::Adopt(Adoption {
-            socket,
-            leftover,
-            purpose,
-            address: address.into(),
-            connected_at_ms: now_ms,
-        }));
+        let adoption = Adoption { socket, leftover, purpose, address: address.into(), connected_at_ms: now_ms };
+        self.inbox.adopt(&self.data, adoption);
         Ok(())
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::poller::Waker;
 use iii_fast_core::control::{Answered, ControlInvocation};
+use iii_fast_core::core::{Core, Counters};
 use iii_fast_core::invocation::InvocationId;
 use iii_fast_core::outbox::Outbox;
 use iii_fast_core::peer::SessionId;
@@ -37,7 +38,7 @@ pub struct Adoption {
 
 /// One thing to do.
 pub enum Command {
-    /// Take over a connection.
+    /// Take over a connection; see [`Inbox::adopt`].
     Adopt(Adoption),
     /// Messages for a session here, from another reactor.
     Deliver {
@@ -98,6 +99,12 @@ impl Inbox {
     /// An empty queue.
     pub fn new() -> io::Result<Self> {
         Ok(Inbox { commands: Mutex::default(), woken: AtomicBool::new(false), waker: Waker::new()? })
+    }
+
+    /// Hands a connection over. It counts from now on, so that a limit on connections cannot be overtaken by a burst.
+    pub fn adopt(&self, core: &Core, adoption: Adoption) {
+        Counters::add(&core.counters.connections, 1);
+        self.push(Command::Adopt(adoption));
     }
 
     /// Adds one command.

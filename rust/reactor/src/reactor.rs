@@ -340,10 +340,10 @@ impl Reactor {
         let slot = entry.key();
         let id = SessionId::new(self.index, self.generation, slot);
         if prepared.and_then(|()| self.poller.add(&socket, id.number(), INITIAL_INTEREST)).is_err() {
+            Counters::subtract(&self.core.counters.connections, 1);
             return;
         }
         entry.insert(Link::new(id, socket, self.links.now_ms));
-        Counters::add(&self.core.counters.connections, 1);
         let role = match purpose {
             Purpose::Worker => Role::Worker(self.core.connect(id, &address, connected_at_ms)),
             Purpose::Telemetry => Role::Telemetry,
@@ -393,7 +393,7 @@ impl Reactor {
         let Some(link) = self.links.slab.try_remove(slot) else { return };
         // Closing the descriptor removes it from the poller as well.
         let _ = self.poller.remove(&link.socket);
-        self.core.counters.connections.fetch_sub(1, Ordering::Relaxed);
+        Counters::subtract(&self.core.counters.connections, 1);
         self.end_session(slot, reason);
     }
 

@@ -51,13 +51,14 @@ impl Engine {
         client.set_nodelay(true).unwrap();
         client.set_read_timeout(Some(DEADLINE)).unwrap();
         let (socket, address) = self.listener.accept().unwrap();
-        self.inboxes[index % self.inboxes.len()].push(Command::Adopt(Adoption {
+        let adoption = Adoption {
             socket,
             leftover: Vec::new(),
             purpose: Purpose::Worker,
             address: address.to_string(),
             connected_at_ms: 0,
-        }));
+        };
+        self.inboxes[index % self.inboxes.len()].adopt(&self.core, adoption);
         Client { socket: client, buffer: Vec::new() }
     }
 
