@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from trio.testing import MockClock
 
 from iii_fast.broker import ENGINE_SESSION, Function
 from iii_fast.builtins import channels, health, log, queues
@@ -252,7 +253,7 @@ def test_wrong_filters(filters: Any, reason: str) -> None:
 # Health, log, channels
 
 
-async def test_health() -> None:
+async def test_health(mock_clock: MockClock) -> None:
     backend = FakeBackend(current=Stats(3, 4, 5, 6, 7, 8))
     check = health.functions(backend, VirtualClock(12.5), "9.9", lambda: 2)["engine::health::check"]
     for payload in ({}, None):
