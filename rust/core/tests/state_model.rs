@@ -214,6 +214,26 @@ fn growing_and_shrinking_keeps_everything_in_place() {
 }
 
 #[test]
+fn scopes_come_and_go_in_thousands() {
+    for stripes in [1, 64] {
+        let state = State::new(stripes, None);
+        let mut model = Model::default();
+        let key = |i: u32| (format!("scope-{i}"), format!("key-{i}"));
+        for round in 0..2 {
+            for i in 0..3000 {
+                let (scope, key) = key(i);
+                run(&state, &mut model, &Step::Set(scope, key, round));
+            }
+            for i in (0..3000).filter(|i| i % 100 != round) {
+                let (scope, key) = key(i);
+                run(&state, &mut model, &Step::Delete(scope, key));
+            }
+            check_everything(&state, &model);
+        }
+    }
+}
+
+#[test]
 fn an_overwrite_keeps_its_place_and_a_key_set_again_is_last() {
     let state = State::new(64, None);
     for (key, value) in [("a", "1"), ("b", "2"), ("c", "3"), ("a", "4")] {

@@ -95,40 +95,44 @@ fn a_value_read_was_written_and_never_goes_back() {
     });
 }
 
-/// One writer keeps `high` ahead of `low` by at most one, in that order, and moves a token from key to key by setting the next
-/// before deleting the last. A list that is no cut would see more keys than there were at any one time, or none.
+/// One writer sets all counters to the same number, from the first to the last, and moves a token from key to key by setting
+/// the next before it deletes the last. A list that is no cut sees a later counter ahead, or the wrong number of tokens.
 #[test]
 fn a_list_is_a_cut_in_insertion_order() {
     for stripes in [2, 64] {
         let state = State::new(stripes, None);
-        set(&state, "pair", "low", 0);
-        set(&state, "pair", "high", 0);
+        let counters: Vec<String> = (0..16).map(|i| format!("c{i}")).collect();
+        for counter in &counters {
+            set(&state, "counters", counter, 0);
+        }
         set(&state, "token", "t0", 0);
         let done = AtomicBool::new(false);
-        let cuts = AtomicUsize::new(0);
         thread::scope(|scope| {
-            for _ in 0..2 {
-                scope.spawn(|| {
-                    while !done.load(Ordering::Relaxed) {
-                        let pair: Vec<u64> = state.list("pair").iter().map(number).collect();
-                        assert!(pair[1] - pair[0] <= 1, "{pair:?}");
-                        let token: Vec<u64> = state.list("token").iter().map(number).collect();
-                        assert!(matches!(token.len(), 1 | 2), "{token:?}");
-                        assert!(token.is_sorted_by(|a, b| a + 1 == *b), "{token:?}");
-                        assert_eq!(state.list_groups().len(), 2);
-                        cuts.fetch_add(1, Ordering::Relaxed);
+            let read = || {
+                for _ in 0..2000 {
+                    let seen: Vec<u64> = state.list("counters").iter().map(number).collect();
+                    assert!(seen.is_sorted_by(|a, b| a >= b) && seen[0] - seen[15] <= 1, "{seen:?}");
+                    let token: Vec<u64> = state.list("token").iter().map(number).collect();
+                    assert!(matches!(token.len(), 1 | 2), "{token:?}");
+                    assert!(token.is_sorted_by(|a, b| a + 1 == *b), "{token:?}");
+                    assert_eq!(state.list_groups().len(), 2);
+                }
+            };
+            let readers = [scope.spawn(read), scope.spawn(read)];
+            scope.spawn(|| {
+                let mut round = 0;
+                while !done.load(Ordering::Relaxed) {
+                    round += 1;
+                    for counter in &counters {
+                        set(&state, "counters", counter, round);
                     }
-                });
-            }
-            let mut round = 0;
-            while round < 20_000 || cuts.load(Ordering::Relaxed) < 500 {
-                round += 1;
-                set(&state, "pair", "high", round);
-                set(&state, "pair", "low", round);
-                set(&state, "token", &format!("t{round}"), round);
-                assert!(state.delete("token", &format!("t{}", round - 1)).outcome.is_some());
-            }
+                    set(&state, "token", &format!("t{round}"), round);
+                    assert!(state.delete("token", &format!("t{}", round - 1)).outcome.is_some());
+                }
+            });
+            let read = readers.map(|reader| reader.join());
             done.store(true, Ordering::Relaxed);
+            assert!(read.iter().all(Result::is_ok));
         });
     }
 }
@@ -160,12 +164,12 @@ fn changes_of_a_key_chain() {
     for stripes in [1, 64] {
         let state = State::new(stripes, None);
         state.watch(Some("watched"));
-        let (done, noted) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let noted = AtomicUsize::new(0);
         let mut chains: HashMap<Box<str>, Option<Stored>> = HashMap::new();
         let mut taken = 0;
         thread::scope(|scope| {
-            for thread in 0..THREADS {
-                let (state, done, noted) = (&state, &done, &noted);
+            let writers: [_; THREADS] = std::array::from_fn(|thread| {
+                let (state, noted) = (&state, &noted);
                 scope.spawn(move || {
                     for round in 0..ROUNDS {
                         let key = format!("k{}", round % 5);
@@ -178,11 +182,10 @@ fn changes_of_a_key_chain() {
                         noted.fetch_add(usize::from(written), Ordering::Relaxed);
                         assert!(!state.set("other", &key, Stored::new("1")).unwrap().noted);
                     }
-                    done.fetch_add(1, Ordering::Release);
-                });
-            }
+                })
+            });
             loop {
-                let last = done.load(Ordering::Acquire) == THREADS;
+                let last = writers.iter().all(|writer| writer.is_finished());
                 let mut changes = Vec::new();
                 state.take_changes(&mut changes);
                 taken += changes.len();
