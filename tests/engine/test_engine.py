@@ -286,6 +286,26 @@ async def test_shutdown_finishes_what_is_in_flight_then_says_1012_and_waits_for_
         await started.ended.wait()
 
 
+async def test_what_the_last_invocation_sets_off_is_finished_too() -> None:
+    backend = FakeBackend(held={"on.change"})
+    calls = Calls(backend)
+    calls.set(0, 1)
+    async with running(backend=backend) as started:
+        message(backend, "registertrigger", id="1", trigger_type="state", function_id="on.change")
+        started.engine.shut_down()
+        assert await is_deaf(started, backend)
+        control(backend).changed("s", "k", b"{}")
+        calls.set(0, 0)
+        backend.counted = trio.Event()
+        await backend.counted.wait()
+        await backend.wait_for_invocations(1)
+        await wait_all_tasks_blocked()
+        assert backend.closed == []
+        backend.settle_held(0)
+        await backend.said_goodbye.wait()
+        await started.ended.wait()
+
+
 @pytest.mark.parametrize(("connections", "in_flight"), [(1, 0), (1, 1), (0, 1)])
 async def test_nothing_holds_up_the_end_for_ever(
     connections: int, in_flight: int, caplog: pytest.LogCaptureFixture

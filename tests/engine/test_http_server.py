@@ -364,7 +364,9 @@ async def test_a_vanished_client_leaves_nothing(nursery: trio.Nursery) -> None:
 # Stopping
 
 
-async def test_stop_closes_idle_connections_and_finishes_the_others(nursery: trio.Nursery) -> None:
+async def test_stop_closes_idle_connections_and_finishes_the_others(
+    mock_clock: MockClock, nursery: trio.Nursery
+) -> None:
     bench = Bench(nursery, gate=trio.Event())
     async with bench.client() as idle, bench.client() as busy:
         await busy.send(get("/1") + get("/2"))

@@ -339,6 +339,14 @@ async def test_a_hanging_middleware_is_504_with_its_own_code(autojump_clock: Moc
     assert (response.status, error(response)["code"]) == (504, "MIDDLEWARE_TIMEOUT")
 
 
+async def test_a_handler_that_hangs_behind_middleware_is_a_plain_time_out(autojump_clock: MockClock) -> None:
+    backend, kind = http(default_timeout_ms=1000)
+    backend.scripts["m"] = returns(None)
+    backend.held.add("f")
+    kind.bind(trigger("http", {"api_path": "a", "middleware_function_ids": ["m"]}))
+    assert error(await kind.handle(request()))["code"] == "TIMEOUT"
+
+
 # CORS, OPTIONS
 
 

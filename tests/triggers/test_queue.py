@@ -322,6 +322,30 @@ async def test_a_missing_function_costs_no_attempts_and_keeps_order(autojump_clo
         assert lane(kind).dead_count == 0
 
 
+async def test_waiting_for_a_function_leaves_all_attempts(autojump_clock: MockClock) -> None:
+    async with queue() as (backend, kind):
+        kind.bind(subscribe())
+        publish(kind, 1)
+        await trio.sleep(20 * PROBE_S)
+        backend.scripts["f"] = fails(2)
+        await trio.sleep(20)
+        assert (lane(kind).dead_count, lane(kind).depth) == (0, 0), "the third attempt succeeded"
+
+
+async def test_new_jobs_for_a_missing_function_do_not_ask_themselves(autojump_clock: MockClock) -> None:
+    async with queue() as (backend, kind):
+        kind.bind(subscribe())
+        publish(kind, 0)
+        await wait_all_tasks_blocked()
+        asked = len(backend.invocations)
+        publish(kind, *range(1, 100))
+        await wait_all_tasks_blocked()
+        assert len(backend.invocations) == asked
+        backend.scripts["f"] = returns(None)
+        await trio.sleep(2 * PROBE_S)
+        assert values(backend)[asked:] == list(range(100))
+
+
 async def test_a_returning_worker_gets_its_jobs_at_once(autojump_clock: MockClock) -> None:
     async with queue() as (backend, kind):
         bound = subscribe()

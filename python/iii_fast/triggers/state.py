@@ -128,7 +128,6 @@ class StateTrigger:
                 line.popleft()
                 watch.waiting -= 1
         finally:
-            watch.waiting -= len(line)
             del watch.lines[address]
             self._running -= 1
             self._idle.set()
