@@ -81,6 +81,9 @@ class Side:
             return self.named(argument.decode()).encode()
         if isinstance(argument, str):
             return self.named(argument)
+        if isinstance(argument, Call):
+            fields = {field.name: getattr(argument, field.name) for field in dataclasses.fields(Call)}
+            return Call(**{name: self._plain_argument(value) for name, value in fields.items()})
         return argument
 
 

@@ -70,6 +70,8 @@ odd_actions = st.sampled_from(
         '{"type":"void","type":2}',
         '{"typ\\u0065" : "v\\u006fid" }',
         '{"type":"void","x":NaN}',
+        '{"x":"\\ud800","type":"void"}',
+        '{"type":"enqueue","queue":NaN}',
     ]
 )
 good_namespaces = st.sampled_from(['"default"', "null", '"d\\u0065fault"'])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -53,11 +54,12 @@ def members(*fields: tuple[str, st.SearchStrategy[str]]) -> st.SearchStrategy[st
     return mostly(usual.flatmap(objects), odd.flatmap(objects))
 
 
-def _shuffled(parts: tuple[tuple[tuple[str, str], ...], list[tuple[str, str]], object]) -> Sequence[tuple[str, str]]:
+def _shuffled(parts: tuple[tuple[tuple[str, str], ...], list[tuple[str, str]], Random]) -> Sequence[tuple[str, str]]:
     usual, strays, random = parts
-    all_members = [*usual, *strays]
-    random.shuffle(all_members)  # type: ignore[attr-defined]
-    return all_members[: random.randint(0, len(all_members))]  # type: ignore[attr-defined]
+    repeated = random.sample(usual, random.randint(0, min(1, len(usual))))
+    all_members = [*usual, *repeated, *strays]
+    random.shuffle(all_members)
+    return all_members[: random.randint(0, len(all_members))]
 
 
 def op(kind: str, *fields: tuple[str, st.SearchStrategy[str]]) -> st.SearchStrategy[str]:

@@ -208,6 +208,10 @@ def test_sums(number: str, op: str, by: str, total: str | None) -> None:
             'merge.value.proto_polluted: Merge value top-level key "prototype" is a prototype-pollution sink',
         ),
         (
+            f'{{"type":"append","path":["s","t"],"value":{"[" * 118}{"]" * 118}}}',
+            "append.value.too_deep: Append value at path '[s, t]' would nest 121 levels, exceeds maximum of 120",
+        ),
+        (
             '{"type":"append","path":"s","value":1}',
             "append.type_mismatch: Expected string append value at path 's', got number.",
         ),

@@ -37,8 +37,8 @@ class Reply:
     def send(self, settlement: Settlement, *, wrote: bool = False) -> None:
         """Sends what came of an invocation. ``wrote``: state has changed, which a refusal must not hide.
 
-        A result or error of a worker that the receiver cannot take becomes an error. What the engine itself has to say, if
-        only that there is no result, is sent however large it is: there is nothing smaller to say instead.
+        A result or error of a worker that the receiver cannot take becomes an error. What the engine itself has to
+        say, if only that there is no result, is sent however large it is: there is nothing smaller to say instead.
         """
         match settlement:
             case WireError():

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from iii_fast.protocol import JSON_DEPTH_MAX
 from iii_fast.reference import codec_json as json_text
 from iii_fast.reference.object_text import ObjectText
 from iii_fast.reference.update_ops import Op
@@ -206,6 +207,13 @@ def _check_merge_value(value: str) -> None:
 
 
 def _append(root: str | None, op: Op) -> str:
+    depth = len(op.path) + 1 + json_text.depth(op.argument)
+    if depth > JSON_DEPTH_MAX:
+        raise _OpError(
+            "value.too_deep",
+            f"Append value at path '{_path_text(op.path)}' would nest {depth} levels, "
+            f"exceeds maximum of {JSON_DEPTH_MAX}",
+        )
     if not op.path:
         return _appended(root, op)
     target = _root_object(root, op)
