@@ -70,6 +70,25 @@ def test_the_size_of_a_result(outcome: str) -> None:
         planes.receive(1, f'{{"type":"invocationresult","invocation_id":"{ID}",{outcome}}}')
 
 
+ERRORS = ['"boom"', '{"code":"c","message":"m","stacktrace":"s"}', '{"code":"c","message":"m","stacktrace":1}']
+ERRORS += ['{"code":1,"stacktrace":"s"}', '{"message":"\\u006d"}', "[NaN]", "null"]
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_errors_for_the_control_plane(error: str) -> None:
+    planes = planes_with()
+    planes.do("invoke", lambda plane, *_: plane.invoke(1, "f", b"1", b"null"))
+    _, invocation_id, _ = planes.delivered[0]
+    said = planes.receive(1, f'{{"type":"invocationresult","invocation_id":"{invocation_id}","error":{error}}}')
+    assert [call[:2] for call in said.calls] == [("settled", 1)]
+
+
+def test_a_function_without_a_name_is_none() -> None:
+    planes = planes_with()
+    planes.receive(1, '{"type":"registerfunction","id":""}')
+    call(planes, "", "null")
+
+
 @pytest.mark.parametrize("function_id", ["set", "get", "update", "list", "list_groups", "delete"])
 def test_the_size_of_a_state_result(function_id: str) -> None:
     planes = planes_with()

@@ -11,7 +11,6 @@ from typing import TypeAlias
 
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, WebSocketRequest, wrap_server_stream
-from wsproto.frame_protocol import FrameProtocol
 from wsproto.utilities import LocalProtocolError
 
 from iii_fast.contracts import Limits
@@ -58,7 +57,7 @@ class Connection:
                     await self._serve(nursery, *opened)
                 nursery.cancel_scope.cancel()
         except* (ConnectionClosed, LocalProtocolError) as group:
-            # trio-websocket answers a ping that crosses our close frame, and trips over its own state.
+            # trio-websocket answers a ping behind a message that was too large, and trips over its own state.
             log.debug("connection ended untidily: %r", group.exceptions)
         if self._link.lost is None:
             with trio.move_on_after(self._limits.close_ms / 1000):
@@ -100,12 +99,14 @@ class Connection:
     async def _serve(self, nursery: trio.Nursery, websocket: WebSocketConnection, session: Session) -> None:
         nursery.start_soon(self._write, websocket)
         nursery.start_soon(self._keep_alive, websocket)
-        nursery.start_soon(self._close_when_asked, websocket, session)
+        nursery.start_soon(self._close_when_asked, session)
         try:
             with self._reading:
                 await self._read(websocket, session)
-        except ConnectionClosed:
-            self._say_why(websocket)
+        except ConnectionClosed as closed:
+            if self.outbox.closing is None and closed.reason is not None:
+                # Left out by trio-websocket when a peer breaks the WebSocket protocol.
+                self._link.add_close_frame(closed.reason.code, closed.reason.reason)
         finally:
             session.end(self._why_closed(websocket))
         if self.outbox.closing is not None:
@@ -137,12 +138,6 @@ class Connection:
         closed = websocket.closed
         return "connection lost" if closed is None else f"closed with {closed.code} {closed.reason or ''}".rstrip()
 
-    def _say_why(self, websocket: WebSocketConnection) -> None:
-        """Sends the close frame that trio-websocket leaves out when a peer breaks the WebSocket protocol."""
-        closed = websocket.closed
-        if self._link.lost is None and not self._link.close_frame_sent and closed is not None:
-            self._link.add(FrameProtocol(client=False, extensions=[]).close(closed.code, closed.reason))
-
     async def _write(self, websocket: WebSocketConnection) -> None:
         """Moves messages from the outbox into the link, many at a time, and writes them."""
         while True:
@@ -172,7 +167,7 @@ class Connection:
             except ConnectionClosed:
                 return
 
-    async def _close_when_asked(self, websocket: WebSocketConnection, session: Session) -> None:
+    async def _close_when_asked(self, session: Session) -> None:
         """Begins the close handshake behind what waits, and gives it ``close_ms``."""
         await self._close_asked.wait()
         closing = self.outbox.closing
@@ -180,7 +175,8 @@ class Connection:
             session.end(closing.reason)
             with trio.move_on_after(self._limits.close_ms / 1000) as scope:
                 await self._close_next.wait()
-                await websocket.aclose(closing.code, closing.reason)
+                self._link.add_close_frame(closing.code, closing.reason)
+                await self._link.ended.wait()
             if scope.cancelled_caught:
                 self._link.lose(f"not closed within {self._limits.close_ms} ms")
         self._reading.cancel()

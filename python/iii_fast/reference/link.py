@@ -7,6 +7,7 @@ peer's buffers are full. Over this stream it only fills a buffer, which ``flush`
 from __future__ import annotations
 
 import trio
+from wsproto.frame_protocol import FrameProtocol
 
 from iii_fast.contracts import Limits
 from iii_fast.reference.outbox import Outbox
@@ -19,7 +20,7 @@ class Link(trio.abc.Stream):
     """One peer's socket, its buffer, and what its liveness is judged by.
 
     ``lost`` says why the connection was given up, if it was; ``ended`` is set then, and when the WebSocket is closed.
-    ``heard_at`` is Trio time. ``close_frame_sent``: the last frame put in is a close frame.
+    ``heard_at`` is Trio time.
     """
 
     def __init__(self, stream: trio.SocketStream, outbox: Outbox, limits: Limits) -> None:
@@ -33,7 +34,7 @@ class Link(trio.abc.Stream):
         self.ended = trio.Event()
         self.lost: str | None = None
         self.heard_at = trio.current_time()
-        self.close_frame_sent = False
+        self._close_frame_added = False
 
     @property
     def crowded(self) -> bool:
@@ -68,14 +69,21 @@ class Link(trio.abc.Stream):
             raise trio.BrokenResourceError(self.lost)
         if self.ended.is_set():
             raise trio.ClosedResourceError
-        self.add(data)
+        self._add(data)
 
-    def add(self, data: bytes | bytearray | memoryview) -> None:
-        """The same at once, also when the WebSocket is closed already."""
-        if data:
+    def add_close_frame(self, code: int, reason: str | None) -> None:
+        """Ends what the peer is told, also when the WebSocket is closed already. The first close frame counts.
+
+        The peer's answer goes through trio-websocket, which does not know of this frame: what it still has to say
+        (pongs, a close frame of its own) is dropped here.
+        """
+        self._add(FrameProtocol(client=False, extensions=[]).close(code, reason))
+
+    def _add(self, data: bytes | bytearray | memoryview) -> None:
+        if data and not self._close_frame_added:
             self._pieces.append(data)
             self._outbox.writing += len(data)
-            self.close_frame_sent = data[0] == _CLOSE_FRAME
+            self._close_frame_added = data[0] == _CLOSE_FRAME
             self.something_to_write.set()
 
     async def wait_send_all_might_not_block(self) -> None:

@@ -14,6 +14,7 @@ OpKind: TypeAlias = Literal["set", "merge", "increment", "decrement", "append", 
 
 _OP_KINDS: Final = ("set", "merge", "increment", "decrement", "append", "remove")
 _FIELDS: Final = frozenset({"type", "path", "value", "by"})
+_SHORT_FIELDS: Final = frozenset({"field", "by"})
 
 
 class InputError(ValueError):
@@ -37,7 +38,10 @@ def read_ops(ops: str) -> list[Op]:
 
 
 def _read_op(where: str, op: str) -> Op:
-    fields = _read_fields(where, op)
+    fields = _read_fields(where, op, _FIELDS)
+    short = None if "type" in fields else _read_short(where, op)
+    if short is not None:
+        return short
     kind = _read_kind(where, fields)
     path = _read_path(where, kind, fields.get("path"))
     match kind:
@@ -48,19 +52,36 @@ def _read_op(where: str, op: str) -> Op:
                 raise InputError(f"field `{where}.value`: missing")
             return Op(kind, path, fields["value"])
         case "increment" | "decrement":
-            if "by" not in fields:
-                raise InputError(f"field `{where}.by`: missing")
-            _expect(f"{where}.by", fields["by"], "number", "a number")
-            return Op(kind, path, fields["by"])
+            return Op(kind, path, _required(where, fields, "by", "number", "a number"))
         case "remove":
             return Op(kind, path)
 
 
-def _read_fields(where: str, op: str) -> dict[str, str]:
+def _read_short(where: str, op: str) -> Op | None:
+    """How iii 0.10 wrote operations: ``{"set":V}``, ``{"increment":{"field":F,"by":N}}``, ``{"remove":F}``, ..."""
+    members = list(json_text.members(op))
+    if len(members) != 1:
+        return None
+    kind, value = members[0]
+    match kind:
+        case "set" | "merge":
+            return Op(kind, (), value)
+        case "remove":
+            _expect(f"{where}.{kind}", value, "string", "a string")
+            return Op(kind, _segments(value))
+        case "increment" | "decrement":
+            where = f"{where}.{kind}"
+            fields = _read_fields(where, value, _SHORT_FIELDS)
+            field = _required(where, fields, "field", "string", "a string")
+            return Op(kind, _segments(field), _required(where, fields, "by", "number", "a number"))
+    return None
+
+
+def _read_fields(where: str, op: str, names: frozenset[str]) -> dict[str, str]:
     _expect(where, op, "object", "an object")
     fields: dict[str, str] = {}
     for name, value in json_text.members(op):
-        if name in _FIELDS:
+        if name in names:
             if name in fields:
                 raise InputError(f"field `{where}.{name}`: duplicate")
             fields[name] = value
@@ -91,8 +112,20 @@ def _read_path(where: str, kind: OpKind, path: str | None) -> tuple[str, ...]:
             _expect(f"{where}.path", segment, "string", "a string or an array of strings", found="array")
         return tuple(json_text.unescape(segment) for segment in segments)
     _expect(f"{where}.path", path, "string", "a string or an array of strings" if nested else "a string")
+    return _segments(path)
+
+
+def _segments(path: str) -> tuple[str, ...]:
+    """A string path: one literal first-level name, or the root when it is empty."""
     segment = json_text.unescape(path)
     return (segment,) if segment else ()
+
+
+def _required(where: str, fields: dict[str, str], name: str, kind: json_text.Kind, expected: str) -> str:
+    if name not in fields:
+        raise InputError(f"field `{where}.{name}`: missing")
+    _expect(f"{where}.{name}", fields[name], kind, expected)
+    return fields[name]
 
 
 def _expect(where: str, value: str, kind: json_text.Kind, expected: str, *, found: str | None = None) -> None:
