@@ -26,18 +26,13 @@ def workers(engine: EngineProcess) -> Generator[Workers]:
         yield {sdk: stack.enter_context(sdks.worker(sdk, engine.url)) for sdk in sdks.SDKS}
 
 
-def taken_in(worker: SteeredWorker) -> None:
-    """Returns when the engine has processed what the worker registered so far."""
-    worker.call("engine::health::check", {})
-
-
 def test_a_call_goes_round_all_languages(workers: Workers) -> None:
     ring = unique("ring")
     workers[RING[0]].do("function", id=f"{ring}::home", behaviour="echo")
     for sdk, following in pairwise((*RING, "home")):
         workers[sdk].do("function", id=f"{ring}::{sdk}", behaviour="forward", to=f"{ring}::{following}")
     for worker in workers.values():
-        taken_in(worker)
+        worker.taken_in()
     result = workers[RING[-1]].call(f"{ring}::{RING[0]}", {"trace": [], "cargo": {"ü": [1, None]}})
     assert result["trace"] == ["node", "python", "rust", "node", "python", "node"]
     assert result["cargo"] == {"ü": [1, None]}
@@ -49,7 +44,7 @@ def test_errors_and_metadata_cross_languages(workers: Workers, caller: str, call
     name = unique("cross")
     workers[callee].do("function", id=f"{name}::fail", behaviour="fail")
     workers[callee].do("function", id=f"{name}::echo", behaviour="echo")
-    taken_in(workers[callee])
+    workers[callee].taken_in()
     with pytest.raises(CallFailed, match="boom") as failure:
         workers[caller].call(f"{name}::fail", {})
     assert failure.value.code == "invocation_failed"
@@ -64,7 +59,7 @@ def test_provided_trigger_type_serves_other_languages(workers: Workers, provider
     providing, consuming = workers[provider], workers[consumer]
     consuming.do("function", id=function, behaviour="reply", value=None)
     consuming.do("trigger", type=kind, function_id=function, config={"n": 1}, metadata={"m": 1}, handle=kind)
-    taken_in(consuming)  # the trigger is parked: its type does not exist yet
+    consuming.taken_in()  # the trigger is parked: its type does not exist yet
     providing.do("trigger_type", id=kind)
     bound = providing.expect("bound", trigger_type=kind)
     assert (bound["function_id"], bound["config"], bound["metadata"]) == (function, {"n": 1}, {"m": 1})
@@ -83,7 +78,7 @@ def test_refused_trigger_is_offered_again_to_the_next_provider(
     consumer = workers["pypi-0.25.0"]
     with sdks.worker(provider, engine.url) as refusing:
         refusing.do("trigger_type", id=kind, refuse=True)
-        taken_in(refusing)
+        refusing.taken_in()
         consumer.do("trigger", type=kind, function_id=function, config={"n": 1}, handle=kind)
         bound = refusing.expect("bound", trigger_type=kind)
         refusing.leave()
@@ -96,8 +91,8 @@ def test_refused_trigger_is_offered_again_to_the_next_provider(
 def test_a_taken_function_id_stays_with_its_owner(workers: Workers) -> None:
     function = unique("owned")
     workers["npm-0.22.1"].do("function", id=function, behaviour="reply", value="first")
-    taken_in(workers["npm-0.22.1"])
+    workers["npm-0.22.1"].taken_in()
     for sdk in ("pypi-0.25.0", "crate-0.25.0", "npm-0.11.6"):
         workers[sdk].do("function", id=function, behaviour="reply", value=sdk)
-        taken_in(workers[sdk])  # the newcomers read the rejection and live on
+        workers[sdk].taken_in()  # the newcomers read the rejection and live on
         assert workers["pypi-0.11.6"].call(function, {}) == "first"

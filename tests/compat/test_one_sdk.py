@@ -13,11 +13,6 @@ from tests.support.polling import eventually
 from tests.support.steered_worker import CallFailed, SteeredWorker
 
 
-def taken_in(worker: SteeredWorker) -> None:
-    """Returns when the engine has processed what the worker registered so far."""
-    worker.call("engine::health::check", {})
-
-
 def deliveries(worker: SteeredWorker, function_id: str) -> list[Any]:
     return [event["data"] for event in worker.events("delivered", function_id=function_id)]
 
@@ -103,7 +98,7 @@ def test_http_trigger(engine: EngineProcess, worker: SteeredWorker) -> None:
     worker.do("function", id=function, behaviour="reply", value=value)
     config = {"api_path": f"/{root}/:id", "http_method": "PUT"}
     worker.do("trigger", type="http", function_id=function, config=config, handle=root)
-    taken_in(worker)
+    worker.taken_in()
     answer = http.request("PUT", engine.http_url(f"{root}/42?q=2"), {"b": 1}, {"X-Foo": "Bar"})
     assert (answer.status, answer.body, answer.headers["x-made-by"]) == (201, {"made": True}, "worker")
     seen = worker.expect("delivered", function_id=function)["data"]
@@ -111,7 +106,7 @@ def test_http_trigger(engine: EngineProcess, worker: SteeredWorker) -> None:
     assert (seen["body"], seen["headers"]["x-foo"]) == ({"b": 1}, "Bar")
     assert http.request("GET", engine.http_url("none-such")).status == 404
     worker.do("untrigger", handle=root)
-    taken_in(worker)
+    worker.taken_in()
     assert http.request("PUT", engine.http_url(f"{root}/42"), {}).status == 404
 
 
@@ -119,7 +114,7 @@ def test_state_trigger_sees_changes_in_order(worker: SteeredWorker) -> None:
     function, scope = unique("shop::watch"), unique("scope")
     worker.do("function", id=function, behaviour="reply", value=None)
     worker.do("trigger", type="state", function_id=function, config={"scope": scope, "key": "k"}, handle=scope)
-    taken_in(worker)
+    worker.taken_in()
     for value in (1, 2):
         worker.call("state::set", {"scope": scope, "key": "other", "value": value})
         worker.call("state::set", {"scope": scope, "key": "k", "value": value})
@@ -179,7 +174,7 @@ def test_provides_a_trigger_type(sdk: str, worker: SteeredWorker) -> None:
     worker.do("untrigger", handle=kind)
     if sdk in sdks.HEARS_UNBIND:
         assert worker.expect("unbound", trigger_type=kind)["id"] == bound["id"]
-    taken_in(worker)
+    worker.taken_in()
     worker.do("untrigger_type", id=kind)
 
 
@@ -187,7 +182,7 @@ def test_leaves_and_is_gone(sdk: str, engine: EngineProcess, worker: SteeredWork
     function = unique("shop::leaving")
     with sdks.worker(sdk, engine.url) as leaving:
         leaving.do("function", id=function, behaviour="echo")
-        taken_in(leaving)
+        leaving.taken_in()
         assert worker.call(function, 1) == 1
         assert leaving.leave() == 0
 

@@ -37,12 +37,12 @@ def test_comes_back_after_a_cut(sdk: str, engine: EngineProcess) -> None:
         worker.do("function", id=function, behaviour="echo")
         worker.do("function", id=watch, behaviour="reply", value=None)
         worker.do("trigger", type="state", function_id=watch, config={"scope": scope}, handle="watch")
-        worker.call("engine::health::check", {})
+        worker.taken_in()
         answers(caller, function, {"before": 1})
 
         proxy.cut()
         eventually(lambda: answers(caller, function, {"after": 1}), timeout_s=RECONNECT_S)
-        worker.call("engine::health::check", {})  # the replay is through, its triggers too
+        worker.taken_in()  # the replay is through, its triggers too
         assert worker.call("state::set", {"scope": scope, "key": "k", "value": 1})["new_value"] == 1
         caller.call("state::set", {"scope": scope, "key": "k", "value": 2})
 
@@ -92,11 +92,12 @@ def test_all_come_back_after_an_engine_restart(backend: str) -> None:
         workers = {sdk: stack.enter_context(sdks.worker(sdk, proxy.url)) for sdk in sdks.SDKS}
         for sdk, worker in workers.items():
             worker.do("function", id=functions[sdk], behaviour="echo")
-            worker.call("engine::health::check", {})
+            worker.taken_in()
+        proxy.refuse()
         first.process.signal(signal.SIGTERM)
         assert first.process.wait(ANSWER_S) == 0
         second = stack.enter_context(EngineProcess(backend))
-        proxy.target = second.worker
+        proxy.listen(second.worker)
         caller = stack.enter_context(sdks.worker("npm-0.22.1", second.url))
         for sdk, function in functions.items():
             try:

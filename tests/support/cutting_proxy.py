@@ -16,28 +16,40 @@ RESET = struct.pack("ii", 1, 0)
 
 
 class CuttingProxy:
-    """Listens on a port that the system chose and forwards to ``target``, which may change for later connections."""
+    """Listens on a port that the system chose and forwards to ``target``."""
 
     def __init__(self, target: Address) -> None:
-        self.target = target
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._lock = threading.Lock()
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.address: Address = ("127.0.0.1", self._listener.getsockname()[1])
-        threading.Thread(target=self._accept, daemon=True).start()
+        self.address: Address = ("127.0.0.1", 0)
+        self.listen(target)
+
+    def listen(self, target: Address) -> None:
+        """Forwards new connections to ``target``, on the same port as before."""
+        self.target = target
+        self._listener = socket.create_server(self.address)
+        self.address = ("127.0.0.1", self._listener.getsockname()[1])
+        self._accepting = threading.Thread(target=self._accept, args=(self._listener,), daemon=True)
+        self._accepting.start()
+
+    def refuse(self) -> None:
+        """Refuses new connections, as the port of an engine that is not there does; the present ones live on."""
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._accepting.join()
+        self._listener.close()
 
     @property
     def url(self) -> str:
         """What an SDK is given."""
         return f"ws://127.0.0.1:{self.address[1]}"
 
-    def _accept(self) -> None:
+    def _accept(self, listener: socket.socket) -> None:
         with contextlib.suppress(OSError):  # the listener is closed at the end
             while True:
-                client, _ = self._listener.accept()
+                client, _ = listener.accept()
                 try:
                     server = socket.create_connection(self.target)
-                except OSError:  # nobody is there now
+                except OSError:  # the engine has gone first
                     client.close()
                     continue
                 self._join(client, server)
@@ -67,8 +79,7 @@ class CuttingProxy:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+        self.refuse()
         self.cut()
 
 

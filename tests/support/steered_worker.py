@@ -64,6 +64,10 @@ class SteeredWorker:
         """Invokes a function through the SDK. Raises ``CallFailed``."""
         return self.do("call", function_id=function_id, payload=payload, **fields)
 
+    def taken_in(self) -> None:
+        """Returns when the engine has processed all that the worker sent before: it answers in order."""
+        self.call("engine::health::check", {})
+
     def events(self, name: str, **fields: Any) -> list[dict[str, Any]]:
         """All events so far of this name whose members equal ``fields``."""
         parsed = (_parsed(line) for line in list(self.process.lines))
