@@ -67,7 +67,19 @@ def op(kind: str, *fields: tuple[str, st.SearchStrategy[str]]) -> st.SearchStrat
     return members(("type", st.just(f'"{kind}"')), *fields)
 
 
+field_and_by = members(("field", paths), ("by", numbers))
+short_operations = st.one_of(
+    members(("set", values)),
+    members(("merge", merge_values)),
+    members(("increment", field_and_by)),
+    members(("decrement", mostly(field_and_by, values))),
+    members(("remove", mostly(paths, values))),
+    members(("append", values)),
+)
+"""As iii 0.10 wrote them."""
+
 operations = st.one_of(
+    short_operations,
     op("set", ("path", paths), ("value", values)),
     op("set", ("path", paths)),
     op("remove", ("path", paths)),
@@ -80,6 +92,7 @@ operations = st.one_of(
     op("merge", ("value", merge_values)),
     op("merge", ("path", paths), ("value", merge_values)),
     op("bogus"),
+    short_operations,
     values,
 )
 
