@@ -92,7 +92,6 @@ operations = st.one_of(
     op("merge", ("value", merge_values)),
     op("merge", ("path", paths), ("value", merge_values)),
     op("bogus"),
-    short_operations,
     values,
 )
 

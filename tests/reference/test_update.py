@@ -221,6 +221,21 @@ def test_operations_that_fail(op: str, error: str) -> None:
     assert run('{"s":"t"}', op) == ("unchanged", [error])
 
 
+@pytest.mark.parametrize(
+    ("short", "tagged"),
+    [
+        ('{"set":[ 1]}', '{"type":"set","path":"","value":[ 1]}'),
+        ('{"merge":{"b":1 }}', '{"type":"merge","value":{"b":1 }}'),
+        ('{"merge":1}', '{"type":"merge","value":1}'),
+        ('{"increment":{"by":2,"field":"a"}}', INCREMENT_A),
+        ('{"decrement":{"field":"","by":2}}', DECREMENT_ROOT),
+        ('{"remove":"a"}', REMOVE_A),
+    ],
+)
+def test_operations_as_iii_0_10_wrote_them(short: str, tagged: str) -> None:
+    assert run('{"a":1}', short) == run('{"a":1}', tagged)
+
+
 def test_a_failed_operation_does_not_stop_the_others() -> None:
     updated = apply("[]", read_ops(f"[{SET_A},{APPEND_ROOT},{SET_A},{REMOVE_ROOT}]"))
     assert updated.value == "null"
@@ -254,6 +269,12 @@ def test_a_failed_operation_does_not_stop_the_others() -> None:
         ('[{"type":"decrement","path":"a","by":"1"}]', "field `ops[0].by`: invalid type: string, expected a number"),
         ('[{"type":"merge","path":null}]', "field `ops[0].value`: missing"),
         ('[{"type":"append"}]', "field `ops[0].value`: missing"),
+        ('[{"append":1}]', "field `ops[0].type`: missing"),
+        ('[{"set":1,"x":2}]', "field `ops[0].type`: missing"),
+        ('[{"remove":1}]', "field `ops[0].remove`: invalid type: number, expected a string"),
+        ('[{"increment":1}]', "field `ops[0].increment`: invalid type: number, expected an object"),
+        ('[{"increment":{"field":"a"}}]', "field `ops[0].increment.by`: missing"),
+        ('[{"decrement":{"by":1}}]', "field `ops[0].decrement.field`: missing"),
         ('[{"type":"set","path":"a","path":"b"}]', "field `ops[0].path`: duplicate"),
     ],
 )
