@@ -45,6 +45,24 @@ def test_depth(member: str) -> None:
     assert ["nested levels" in message for message in said] == [False] * 5 + [True] * 4
 
 
+@pytest.mark.parametrize(
+    ("action", "answers"),
+    [
+        ('{"type":"void","x":NaN}', 0),
+        ('{"x":NaN,"type":"void"}', 0),
+        ('{"x":"\\ud800","type":"void"}', 0),
+        ('{"type":NaN,"type":"void"}', 0),
+        ('{"type":"void","type":NaN}', 1),
+        ('{"type":"enqueue","queue":NaN}', 1),
+        ("NaN", 1),
+    ],
+)
+def test_void_calls_in_broken_json_are_not_answered(action: str, answers: int) -> None:
+    planes = planes_with()
+    said = planes.receive(0, f'{{"type":"invokefunction","invocation_id":"i","function_id":"f","action":{action}}}')
+    assert len(said.sent[0]) == answers
+
+
 def test_the_size_of_an_invocation() -> None:
     planes = planes_with()
     refused = []

@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from itertools import accumulate
-from typing import Any, Final, Literal, NamedTuple, NoReturn, TypeAlias
+from typing import Any, Final, Literal, NoReturn, TypeAlias
 
 from iii_fast.protocol import JSON_DEPTH_MAX
 from iii_fast.reference.codec_json_scan import JsonError, Scanner, scan_string
@@ -34,13 +34,8 @@ __all__ += ["string_text", "unescape", "validate"]
 Kind: TypeAlias = Literal["null", "boolean", "number", "string", "array", "object"]
 
 
-class Span(NamedTuple):
-    """Where one member of an object stands in its text, in characters."""
-
-    name: str
-    name_begin: int
-    value_begin: int
-    value_end: int
+Span: TypeAlias = tuple[str, int, int, int]
+"""One member of an object: its name, and where in the text its name begins, its value begins, and its value ends."""
 
 
 def _refuse_constant(word: str) -> NoReturn:
@@ -110,7 +105,7 @@ def spans(text: str) -> Iterator[Span]:
         name, end = scan_string(text, at + 1, True)
         value_begin = _skip(text, _skip(text, end) + 1)
         _, value_end = _scan_value(text, value_begin)
-        yield Span(name, at, value_begin, value_end)
+        yield name, at, value_begin, value_end
         at = _skip(text, value_end)
         if text[at] == ",":
             at = _skip(text, at + 1)

@@ -24,11 +24,10 @@ class ObjectText:
     def __init__(self, text: str) -> None:
         self._members: list[_Member] = []
         end = 1
-        for span in json_text.spans(text):
-            before = text[end : span.name_begin]
-            label = text[span.name_begin : span.value_begin]
-            end = span.value_end
-            self._members.append(_Member(span.name, before, label, text[span.value_begin : end]))
+        for name, name_begin, value_begin, value_end in json_text.spans(text):
+            before, label = text[end:name_begin], text[name_begin:value_begin]
+            self._members.append(_Member(name, before, label, text[value_begin:value_end]))
+            end = value_end
         self._last = {member.name: member for member in self._members}
         self._after = text[end:]
 
