@@ -85,7 +85,9 @@ $(TOOLS): pyproject.toml
 	$(BIN)/python -m pip install -q -r .venv/tools.txt
 	@touch $@
 
+# Removed first: written over in place, the extension would crash an engine that runs on it.
 $(ENGINE): $(TOOLS) $(RUST_SOURCES)
+	rm -f python/iii_fast/_core.abi3.so
 	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/maturin develop --release --locked --quiet
 	@touch $@
 
