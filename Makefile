@@ -77,8 +77,8 @@ clean: ## Remove everything that was built or installed here
 # The tools are what pyproject.toml names: its dependencies with all extras, and maturin, the build backend.
 $(TOOLS): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
-	$(BIN)/python -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb")); \
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	@$(BIN)/python -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb")); \
 	  extras = p["project"]["optional-dependencies"].values(); \
 	  print(*p["build-system"]["requires"], *p["project"]["dependencies"], *(r for e in extras for r in e), sep="\n")' \
 	  > .venv/tools.txt
