@@ -202,7 +202,8 @@ impl<'a> Action<'a> {
             return Err(wrong_type("action", json::kind(raw), "an object"));
         }
         let (mut kind, mut queue) = (None, None);
-        if let Ok(mut members) = Members::new(raw, JSON_DEPTH_MAX) {
+        // Lenient: the message may be one that is refused already, and a void call never gets an answer.
+        if let Ok(mut members) = Members::new_lenient(raw, usize::MAX) {
             while let Ok(Some(member)) = members.next() {
                 if member.key_is("type") {
                     kind = Some(member.value);

@@ -104,13 +104,21 @@ impl Reply<'_> {
         self.begin(outbox, self.frame_bytes()).bytes(TAIL);
     }
 
-    /// An error of the engine.
+    /// An error of the engine; always small enough.
     pub fn error(&self, outbox: &mut Outbox, error: &WireError) {
-        self.error_object(outbox, &error_json(error));
+        self.put_error(outbox, &error_json(error));
     }
 
-    /// An error object as JSON text.
+    /// An error object of a function, as JSON text.
     pub fn error_object(&self, outbox: &mut Outbox, object: &[u8]) {
+        let len = self.frame_bytes() + ERROR.len() + object.len();
+        if len > self.message_bytes_max {
+            return self.error(outbox, &too_large(len, self.message_bytes_max, false));
+        }
+        self.put_error(outbox, object);
+    }
+
+    fn put_error(&self, outbox: &mut Outbox, object: &[u8]) {
         let len = self.frame_bytes() + ERROR.len() + object.len();
         let out = self.begin(outbox, len);
         out.bytes(ERROR);

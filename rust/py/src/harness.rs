@@ -12,9 +12,9 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 use std::sync::atomic::Ordering;
 
-/// A core whose sessions are fed by hand.
+/// A core whose sessions are fed by hand. Boxed: Python does not align its objects as the map's locks ask for.
 #[pyclass(frozen, module = "iii_fast._core")]
-pub struct Harness(Mutex<Loopback>);
+pub struct Harness(Box<Mutex<Loopback>>);
 
 fn text(bytes: &[u8]) -> PyResult<Box<str>> {
     let text = std::str::from_utf8(bytes).map_err(|error| PyValueError::new_err(error.to_string()))?;
@@ -25,7 +25,7 @@ fn text(bytes: &[u8]) -> PyResult<Box<str>> {
 impl Harness {
     #[new]
     fn new(limits: &Bound<'_, PyAny>) -> PyResult<Self> {
-        Ok(Harness(Mutex::new(Loopback::new(limits::from_python(limits)?))))
+        Ok(Harness(Box::new(Mutex::new(Loopback::new(limits::from_python(limits)?)))))
     }
 
     #[allow(clippy::needless_pass_by_value)] // Python hands over a list
@@ -113,15 +113,15 @@ impl Harness {
     }
 }
 
-/// The striped map alone.
+/// The striped map alone; boxed as above.
 #[pyclass(frozen, module = "iii_fast._core")]
-pub struct StateMap(State);
+pub struct StateMap(Box<State>);
 
 #[pymethods]
 impl StateMap {
     #[new]
     fn new(stripes: usize) -> Self {
-        StateMap(State::new(stripes, None))
+        StateMap(Box::new(State::new(stripes, None)))
     }
 
     fn get<'py>(&self, py: Python<'py>, scope: &str, key: &str) -> Option<Bound<'py, PyBytes>> {
