@@ -120,8 +120,16 @@ class Core:
         match pending.caller:
             case WorkerCaller(peer, own_id):
                 Reply(peer, own_id, pending.function.id_text).send(settlement)
+                self._give_up_if_flooded(peer)
             case ControlCaller(ticket):
                 self.calls.push(Settled(ticket, control_outcome(settlement)))
+
+    def _give_up_if_flooded(self, peer: Peer) -> None:
+        """A caller that does not read its results: throttling it does not stop those that are on their way."""
+        if not peer.gone and peer.outbox.waiting > self.limits.outbox_bytes_max:
+            reason = "does not read: more than outbox_bytes_max waits for it"
+            self.disconnect(peer, reason)
+            peer.outbox.close(1008, reason)
 
     # --- what the control plane wants ------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ use crate::outbox::Outbox;
 use crate::parts::Parts;
 use crate::state::Answer;
 use std::borrow::Cow;
+use std::sync::atomic::Ordering;
 use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
@@ -204,10 +205,14 @@ pub fn deliver(core: &Core, router: &mut impl Router, id: &InvocationId, pending
             let reply = Reply {
                 invocation_id: own_id.as_ref().map_or(text.bytes(), |own| own.as_bytes()),
                 function_id: pending.function.id_json.as_bytes(),
-                message_bytes_max: peer.message_bytes_max.load(std::sync::atomic::Ordering::Relaxed),
+                message_bytes_max: peer.message_bytes_max.load(Ordering::Relaxed),
             };
-            if let Some(outbox) = router.outbox(peer.session, None) {
-                write(&reply, outbox, outcome);
+            let Some(outbox) = router.outbox(peer.session, None) else { return };
+            write(&reply, outbox, outcome);
+            // A caller that does not read its results: throttling it does not stop those that are on their way.
+            let waiting = outbox.len().max(peer.outbox_bytes.load(Ordering::Relaxed));
+            if waiting > core.limits.outbox_bytes_max {
+                router.close(peer.session, 1008, "does not read: more than outbox_bytes_max waits for it");
             }
         }
     }

@@ -132,6 +132,7 @@ impl Reactor {
         for slot in std::mem::take(&mut self.resumable) {
             self.resume(slot);
         }
+        self.begin_closings();
         self.write_dirty();
         self.send_staged();
         Ok(match count {

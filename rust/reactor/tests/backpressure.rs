@@ -123,6 +123,34 @@ fn a_worker_that_does_not_read_refuses_further_calls_and_their_callers_are_told(
 }
 
 #[test]
+fn a_caller_that_does_not_read_its_results_is_closed_with_a_reason() {
+    let limits = Limits { outbox_bytes_max: 4 * MIB, ..Limits::default() };
+    for loops in [1, 2] {
+        let engine = Engine::start(limits.clone(), loops);
+        let mut worker = engine.connect(0);
+        worker.send("{\"type\":\"registerfunction\",\"id\":\"f\"}");
+        worker.settle();
+        let mut stuck = engine.connect(1);
+        let calls: String = (0..64)
+            .map(|n| format!("{{\"type\":\"invokefunction\",\"invocation_id\":\"{n}\",\"function_id\":\"f\"}}\n"))
+            .collect();
+        for call in calls.lines() {
+            stuck.send(call);
+        }
+        let result = "x".repeat(MIB);
+        for _ in 0..64 {
+            let request = worker.read();
+            let id = member(&request, "invocation_id");
+            worker
+                .send(&format!("{{\"type\":\"invocationresult\",\"invocation_id\":\"{id}\",\"result\":\"{result}\"}}"));
+        }
+        let reason = closed_reason(&engine);
+        assert!(reason.contains("outbox_bytes_max"), "{reason}");
+        worker.settle();
+    }
+}
+
+#[test]
 fn closing_all_says_goodbye_and_waits_for_the_peers_end() {
     let engine = Engine::start(Limits::default(), 2);
     let mut clients = [engine.connect(0), engine.connect(1)];
