@@ -172,11 +172,13 @@ impl Outbox {
 }
 
 impl Parts for Outbox {
+    #[inline]
     fn bytes(&mut self, bytes: &[u8]) {
         self.tail.extend_from_slice(bytes);
         self.len += bytes.len();
     }
 
+    #[inline]
     fn shared(&mut self, bytes: &Arc<[u8]>) {
         if bytes.len() < SHARE_BYTES_MIN {
             return self.bytes(bytes);

@@ -79,6 +79,7 @@ impl Reply<'_> {
         HEAD.len() + self.invocation_id.len() + FUNCTION.len() + self.function_id.len() + TAIL.len()
     }
 
+    #[inline]
     fn begin<'o>(&self, outbox: &'o mut Outbox, len: usize) -> &'o mut Outbox {
         let out = outbox.begin_text(len);
         out.bytes(HEAD);
