@@ -23,7 +23,7 @@ from iii_fast.builtins.functions import STATE_FUNCTIONS, Functions
 from iii_fast.builtins.workers import Workers
 from iii_fast.clock import SystemClock, Timetable
 from iii_fast.config import Settings
-from iii_fast.contracts import Backend, Call, Clock, Outcome, SessionId
+from iii_fast.contracts import Backend, Call, Clock, Outcome, SessionId, TriggerType
 from iii_fast.errors import ConfigError, WireError
 from iii_fast.transport.http_server import HttpLimits, HttpServer
 from iii_fast.transport.listening import address, is_public, open_listeners
@@ -132,6 +132,7 @@ class Engine:
         self._stop = trio.Event()
         self._accepting_scopes: list[trio.CancelScope] = []
         self._upgrading = 0
+        self._undrained: set[str] = set()
 
     def _builtins(self, workers: Workers, functions: dict[str, Function], clock: Clock) -> dict[str, Function]:
         found = workers.functions()
@@ -241,8 +242,7 @@ class Engine:
             # What ended last may have written state or enqueued something.
             await self._drain()
         if limit.cancelled_caught:
-            left = self._backend.stats().invocations_in_flight
-            logger.warning("%d invocations did not finish within %d ms", left, self._settings.shutdown_ms)
+            logger.warning("Not finished within %d ms: %s", self._settings.shutdown_ms, ", ".join(self._unfinished()))
         self._backend.close_all(*RESTART)
         with trio.move_on_after(self._settings.limits.close_ms / 1000):
             await self._until(lambda: self._backend.stats().connections == 0)
@@ -253,8 +253,20 @@ class Engine:
             if self._http is not None:
                 nursery.start_soon(self._http.drain)
             for kind in self._types.all():
-                nursery.start_soon(kind.drain)
+                nursery.start_soon(self._drain_type, kind)
             nursery.start_soon(self._until, lambda: self._backend.stats().invocations_in_flight == 0)
+
+    async def _drain_type(self, kind: TriggerType) -> None:
+        self._undrained.add(kind.ids[0])
+        await kind.drain()
+        self._undrained.discard(kind.ids[0])
+
+    def _unfinished(self) -> list[str]:
+        """What a drain that was cut short has left."""
+        counts = {"HTTP requests": self._http.connections if self._http is not None else 0}
+        counts["invocations"] = self._backend.stats().invocations_in_flight
+        left = [f"{what} ({count})" for what, count in counts.items() if count]
+        return left + [f"runs of {name} triggers" for name in sorted(self._undrained)]
 
     @staticmethod
     async def _until(done: Callable[[], bool]) -> None:

@@ -316,7 +316,23 @@ async def test_nothing_holds_up_the_end_for_ever(
         started.engine.shut_down()
         started.engine.shut_down()
         await started.ended.wait()
-    assert ("did not finish" in caplog.text) is bool(in_flight)
+    told = "Not finished within 30 ms: invocations (1)"
+    assert (told in caplog.text) is bool(in_flight)
+    assert ("Not finished" in caplog.text) is bool(in_flight)
+
+
+async def test_what_did_not_finish_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    backend = FakeBackend(held={"f", "job"})
+    async with running(replace(LOCAL, shutdown_ms=30), backend) as started:
+        message(backend, "registertrigger", id="1", trigger_type="http", function_id="f", config={"api_path": "a"})
+        async with await trio.open_tcp_stream(*started.http) as stream:
+            await stream.send_all(GET)
+            await backend.wait_for_invocations(1, "f")
+            control(backend).called(call("job", queue="default"))
+            await backend.wait_for_invocations(1, "job")
+            started.engine.shut_down()
+            await started.ended.wait()
+    assert "Not finished within 30 ms: HTTP requests (1), runs of queue triggers" in caplog.text
 
 
 async def test_an_http_request_in_flight_gets_its_response() -> None:

@@ -364,6 +364,30 @@ async def test_a_vanished_client_leaves_nothing(nursery: trio.Nursery) -> None:
 # Stopping
 
 
+async def test_stop_does_not_wait_for_a_head(mock_clock: MockClock, nursery: trio.Nursery) -> None:
+    bench = Bench(nursery)
+    async with bench.client() as fresh, bench.client() as used:
+        await fresh.send(b"GET / HTTP/1.1\r\nHost: x\r\n")
+        await used.send(get() + b"GET / HT")
+        assert (await used.response())[0] == 200
+        await trio.testing.wait_all_tasks_blocked()
+        await bench.server.drain()
+        await fresh.closed()
+        await used.closed()
+    assert len(bench.requests) == 1
+
+
+async def test_stop_waits_for_the_body_of_a_request(mock_clock: MockClock, nursery: trio.Nursery) -> None:
+    bench = Bench(nursery)
+    async with bench.client() as client:
+        await client.send(get("/", "Content-Length: 2", method="POST") + b"1")
+        await trio.testing.wait_all_tasks_blocked()
+        bench.server.stop()
+        await client.send(b"2")
+        assert (await client.response("POST"))[0] == 200
+        await client.closed()
+
+
 async def test_stop_closes_idle_connections_and_finishes_the_others(
     mock_clock: MockClock, nursery: trio.Nursery
 ) -> None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Final
@@ -59,7 +61,7 @@ class HttpServer:
         self.handler = handler
         self.limits = limits or HttpLimits()
         self.stopping = False
-        self.idle: set[trio.CancelScope] = set()
+        self._idle: set[trio.CancelScope] = set()
         self._connections = 0
         self._left = trio.Event()
 
@@ -89,8 +91,22 @@ class HttpServer:
     def stop(self) -> None:
         """Closes the connections between two requests; the others close after their response."""
         self.stopping = True
-        for scope in self.idle:
+        for scope in self._idle:
             scope.cancel()
+
+    @contextmanager
+    def idling(self) -> Iterator[None]:
+        """A block without a request, which ``stop`` cuts short. Raises ``_Closed`` then."""
+        with trio.CancelScope() as scope:
+            self._idle.add(scope)
+            if self.stopping:
+                scope.cancel()
+            try:
+                yield
+            finally:
+                self._idle.discard(scope)
+            return
+        raise _Closed
 
     async def drain(self) -> None:
         """Stops, and returns when the last connection has gone."""
@@ -162,31 +178,29 @@ class _Connection:
         return HttpRequest(head.method.decode("latin-1"), path, query, headers, body)
 
     async def _head(self) -> h11.Request:
+        """A request begins when its head is complete; until then the connection is idle."""
         event = self._h11.next_event()
-        if event is h11.NEED_DATA and not self._h11.trailing_data[0]:
-            await self._wait_for_first_bytes()
-            event = self._h11.next_event()
-        with trio.move_on_after(self._limits.head_ms / 1000):
-            while event is h11.NEED_DATA:
-                self._feed(await self._stream.receive_some(RECEIVE_BYTES))
+        with self._server.idling():
+            if event is h11.NEED_DATA and not self._h11.trailing_data[0]:
+                await self._receive_first_bytes()
                 event = self._h11.next_event()
-            if not isinstance(event, h11.Request):
-                raise _Closed
-            self._requests += 1
-            self._method = event.method
-            return event
-        raise _Refused(408, "the request head took too long")
-
-    async def _wait_for_first_bytes(self) -> None:
-        wait_ms = self._limits.idle_ms if self._requests else self._limits.head_ms
-        with trio.move_on_after(wait_ms / 1000) as scope:
-            self._server.idle.add(scope)
-            try:
-                if not self._server.stopping:
+            with trio.move_on_after(self._limits.head_ms / 1000) as limit:
+                while event is h11.NEED_DATA:
                     self._feed(await self._stream.receive_some(RECEIVE_BYTES))
-                    return
-            finally:
-                self._server.idle.discard(scope)
+                    event = self._h11.next_event()
+        if limit.cancelled_caught:
+            raise _Refused(408, "the request head took too long")
+        if not isinstance(event, h11.Request):
+            raise _Closed
+        self._requests += 1
+        self._method = event.method
+        return event
+
+    async def _receive_first_bytes(self) -> None:
+        wait_ms = self._limits.idle_ms if self._requests else self._limits.head_ms
+        with trio.move_on_after(wait_ms / 1000):
+            self._feed(await self._stream.receive_some(RECEIVE_BYTES))
+            return
         raise _Closed
 
     async def _body(self, head: h11.Request) -> bytes:
