@@ -13,12 +13,13 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from iii_fast.config import QueueConfig, QueueSettings
+from iii_fast.contracts import Pending
 from iii_fast.errors import WireError
 from iii_fast.protocol import Code, function_not_found
 from iii_fast.triggers import queue as queue_module
 from iii_fast.triggers import queue_jobs
 from iii_fast.triggers.queue import DETACHED_S, QueueTrigger
-from iii_fast.triggers.queue_jobs import JOB_BYTES, JOB_S_MAX, PROBE_S, JobQueue
+from iii_fast.triggers.queue_jobs import BACKOFF_S_MAX, JOB_BYTES, JOB_S_MAX, PROBE_S, Job, JobQueue
 from tests.engine.fake_backend import FakeBackend
 from tests.triggers.bench import VirtualClock, make, returns, trigger
 
@@ -81,7 +82,15 @@ async def test_a_topic_is_required(type_id: str, config: Any) -> None:
 
 @pytest.mark.parametrize(
     "config",
-    [{"topic": 5}, {"topic": "x", "queue_config": 5}, {"topic": "x", "queue_config": {"concurrency": 0}}, []],
+    [
+        {"topic": 5},
+        {"topic": "x", "queue_config": 5},
+        {"topic": "x", "queue_config": {"concurrency": 0}},
+        {"topic": "x", "queue_config": {"concurrency": 1_000_001}},
+        {"topic": "x", "queue_config": {"maxRetries": 1_000_000}},
+        {"topic": "x", "queue_config": {"backoffDelayMs": 86_400_001}},
+        [],
+    ],
 )
 async def test_bad_configs_are_refused(config: Any) -> None:
     async with queue() as (_, kind):
@@ -241,6 +250,49 @@ async def test_retries_back_off_and_end_in_the_dead_letters(autojump_clock: Mock
         [dead] = lane(kind).dead
         assert (dead.job.data, dead.job.attempts, dead.error.code) == (b"1", 3, "boom")
         assert (lane(kind).dead_count, lane(kind).depth, kind._runner.memory.bytes) == (1, 0, 0)
+
+
+async def test_the_back_off_stops_growing_however_often_a_job_failed(autojump_clock: MockClock) -> None:
+    config = QueueConfig(kind="fifo", message_group_field="user", max_retries=10_000)
+    async with queue(jobs=config) as (backend, kind):
+        backend.scripts["f"] = fails(2)
+        job = Job("1", "f", b"1", attempts=5_000)
+        kind._runner.memory.take(job)
+        named(kind, "jobs").put(job, "ada")
+        await backend.wait_for_invocations(3)
+        assert trio.current_time() == pytest.approx(2 * BACKOFF_S_MAX)
+        await wait_all_tasks_blocked()
+        assert (named(kind, "jobs").depth, kind._runner.memory.bytes) == (0, 0)
+
+
+@pytest.mark.parametrize("where", ["begin", "outcome"])
+async def test_a_bug_of_ours_buries_the_job_and_frees_its_slot_and_group(
+    where: str, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with queue() as (backend, kind):
+        backend.scripts["f"] = returns(None)
+        kind.bind(subscribe(queue_config={"type": "fifo", "concurrency": 1}))
+        begin = kind._runner.invoker.begin
+
+        class Broken:
+            async def outcome(self) -> bytes | None:
+                raise RuntimeError("a bug")
+
+        def broken_begin(function_id: str, data: bytes, **more: Any) -> Pending:
+            if data != b"1":
+                return begin(function_id, data, **more)
+            if where == "begin":
+                raise RuntimeError("a bug")
+            return Broken()
+
+        monkeypatch.setattr(kind._runner.invoker, "begin", broken_begin)
+        publish(kind, 1, 2, 3)
+        await wait_all_tasks_blocked()
+        [dead] = lane(kind).dead
+        assert (dead.job.data, dead.error.code) == (b"1", Code.INTERNAL_ERROR)
+        assert values(backend) == [2, 3]
+        assert (lane(kind).depth, kind._runner.memory.bytes) == (0, 0)
+    assert "Bug in the engine" in caplog.text
 
 
 async def test_others_go_on_while_one_waits_for_its_retry(autojump_clock: MockClock) -> None:

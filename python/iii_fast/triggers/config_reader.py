@@ -44,13 +44,13 @@ def string_list(config: dict[str, Any], name: str) -> tuple[str, ...]:
     return tuple(value)
 
 
-def natural(config: dict[str, Any], name: str, least: int = 0) -> int | None:
-    """A member that is an integer of at least ``least``, null or absent. Raises ``WireError``."""
+def natural(config: dict[str, Any], name: str, least: int, most: int) -> int | None:
+    """A member that is an integer from ``least`` to ``most``, null or absent. Raises ``WireError``."""
     value = config.get(name)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise refused(f"Failed to parse trigger config: field `{name}`: expected an integer of at least {least}")
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise refused(f"Failed to parse trigger config: field `{name}`: expected an integer from {least} to {most}")
     return value
 
 

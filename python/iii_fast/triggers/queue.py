@@ -16,6 +16,7 @@ from typing import Any, Final
 import trio
 
 from iii_fast.config import QueueConfig, QueueSettings
+from iii_fast.config.workers import COUNT_MAX, DURATION_MS_MAX
 from iii_fast.contracts import Clock, Invoker, Trigger
 from iii_fast.errors import WireError
 from iii_fast.jsontext import is_null, members
@@ -61,9 +62,10 @@ def _overridden(defaults: QueueConfig, own: dict[str, Any]) -> QueueConfig:
     for name in own.keys() - _HONOURED:
         logger.info("queue_config.%s is not used by this engine", name)
     kind = optional_string(own, "type")
-    retries = natural(own, "maxRetries")
-    concurrency = natural(own, "concurrency", 1)
-    backoff_ms = natural(own, "backoffDelayMs")
+    # The first attempt is not a retry, and the configuration file bounds attempts.
+    retries = natural(own, "maxRetries", 0, COUNT_MAX - 1)
+    concurrency = natural(own, "concurrency", 1, COUNT_MAX)
+    backoff_ms = natural(own, "backoffDelayMs", 0, DURATION_MS_MAX)
     return replace(
         defaults,
         kind=defaults.kind if kind is None else "fifo" if kind == "fifo" else "standard",

@@ -33,6 +33,8 @@ DEAD_LETTERS_MAX: Final = 1_000
 """Dead letters kept per queue; the oldest makes room, all are counted."""
 DEAD_LETTER_BYTES_MAX: Final = 16 << 20
 BACKOFF_S_MAX: Final = 86_400.0
+BACKOFF_DOUBLINGS_MAX: Final = 30
+"""Enough to get from 1 ms to ``BACKOFF_S_MAX``; many more would not fit a float."""
 JOB_BYTES: Final = 500
 """What a job costs beside its payload."""
 
@@ -128,8 +130,6 @@ class JobRunner:
     async def _run(self, job: Callable[[], Awaitable[None]]) -> None:
         try:
             await job()
-        except Exception:
-            logger.exception("Bug in a queue: its job keeps its slot")
         finally:
             self._running -= 1
             self._idle.set()
@@ -211,9 +211,14 @@ class JobQueue:
         job = strand.jobs[0]
         job.attempts += 1
         self._running += 1
-        # Begun here and not in the task: tasks start in any order, and jobs must start in order of arrival.
-        pending = None if self.condition is not None else self._begin(job)
-        self._runner.start(partial(self._run, strand, job, pending))
+        try:
+            # Begun here and not in the task: tasks start in any order, and jobs must start in order of arrival.
+            pending = None if self.condition is not None else self._begin(job)
+        except Exception:
+            self._running -= 1
+            self._give_up(strand, job)
+        else:
+            self._runner.start(partial(self._run, strand, job, pending))
 
     def _begin(self, job: Job) -> Pending:
         metadata = self.metadata if job.metadata is None else job.metadata
@@ -222,20 +227,35 @@ class JobQueue:
         )
 
     async def _run(self, strand: Strand, job: Job, pending: Pending | None) -> None:
-        error: WireError | None = WireError(Code.TIMEOUT, f"no result within {JOB_S_MAX:.0f} s")
         condition = self.condition
+        try:
+            try:
+                error = await self._attempt(job, condition, pending)
+            finally:
+                self._running -= 1
+            self._settle(strand, job, condition, error)
+        except Exception:
+            self._give_up(strand, job)
+        self.pump()
+
+    async def _attempt(self, job: Job, condition: str | None, pending: Pending | None) -> WireError | None:
+        """One attempt; returns why it failed."""
         try:
             with trio.move_on_after(JOB_S_MAX):
                 if pending is None and await self._runner.invoker.allows(condition, job.data):
                     pending = self._begin(job)
                 if pending is not None:
                     await pending.outcome()
-                error = None
-        except WireError as raised:
-            error = raised
-        self._running -= 1
-        self._settle(strand, job, condition, error)
-        self.pump()
+                return None
+        except WireError as error:
+            return error
+        return WireError(Code.TIMEOUT, f"no result within {JOB_S_MAX:.0f} s")
+
+    def _give_up(self, strand: Strand, job: Job) -> None:
+        """Buries a job that a bug of ours has hit: retried, it would hit the same bug, and its group must go on."""
+        logger.exception("Bug in the engine: job %s of queue %s cannot run", job.id, self.name)
+        self._bury(job, WireError(Code.INTERNAL_ERROR, "The job failed inside the engine; its log has the details."))
+        self._end(strand, job)
 
     def _settle(self, strand: Strand, job: Job, condition: str | None, error: WireError | None) -> None:
         if error is not None and _nobody_there(error, job.function_id, condition):
@@ -251,7 +271,8 @@ class JobQueue:
             self._bury(job, error)
             self._end(strand, job)
         else:
-            delay_s = min(self.config.backoff_ms / 1000 * 2 ** (job.attempts - 1), BACKOFF_S_MAX)
+            doublings = min(job.attempts - 1, BACKOFF_DOUBLINGS_MAX)
+            delay_s = min(self.config.backoff_ms / 1000 * 2**doublings, BACKOFF_S_MAX)
             logger.info("Job %s of queue %s failed, again in %.1f s: %s", job.id, self.name, delay_s, error)
             self._runner.timetable.after(delay_s, partial(self._again, strand))
 
