@@ -19,7 +19,7 @@ from iii_fast.protocol import Code, function_not_found
 from iii_fast.triggers import queue as queue_module
 from iii_fast.triggers import queue_jobs
 from iii_fast.triggers.queue import DETACHED_S, QueueTrigger
-from iii_fast.triggers.queue_jobs import BACKOFF_S_MAX, JOB_BYTES, JOB_S_MAX, PROBE_S, Job, JobQueue
+from iii_fast.triggers.queue_jobs import BACKOFF_S_MAX, CONDITION_S_MAX, JOB_BYTES, JOB_S_MAX, PROBE_S, Job, JobQueue
 from tests.engine.fake_backend import FakeBackend
 from tests.triggers.bench import VirtualClock, make, returns, trigger
 
@@ -222,6 +222,84 @@ async def test_conditions() -> None:
         assert lane(kind).depth == 0, "what the condition denies is done"
 
 
+async def test_a_condition_keeps_the_order_of_arrival() -> None:
+    async with queue() as (backend, kind):
+        backend.scripts |= {"f": returns(None), "c": returns(True)}
+        kind.bind(subscribe(condition_function_id="c", queue_config={"concurrency": 30}))
+        # Trio resumes tasks forwards or backwards as a coin falls: once would pass by luck.
+        for _ in range(10):
+            publish(kind, *range(30))
+            await wait_all_tasks_blocked()
+        assert values(backend) == list(range(30)) * 10
+
+
+async def test_jobs_wait_for_the_conditions_of_earlier_ones_whatever_these_say() -> None:
+    async with queue() as (backend, kind):
+        backend.scripts["f"] = returns(None)
+        backend.held.add("c")
+        kind.bind(subscribe(condition_function_id="c"))
+        publish(kind, *range(4))
+        await wait_all_tasks_blocked()
+        asked = {one.value: one.ticket for one in backend.invocations_of("c")}
+        backend.settled(asked[3], b"true")
+        backend.settled(asked[2], b"false")
+        await wait_all_tasks_blocked()
+        assert values(backend) == []
+        backend.settled(asked[0], b"null")
+        await wait_all_tasks_blocked()
+        assert values(backend) == [0]
+        backend.settled(asked[1], WireError("boom", "it broke"))
+        await wait_all_tasks_blocked()
+        assert values(backend) == [0, 3]
+        assert lane(kind).depth == 1, "the job whose condition failed waits for its retry"
+
+
+async def test_jobs_without_a_condition_do_not_overtake_those_whose_condition_is_asked() -> None:
+    async with queue() as (backend, kind):
+        backend.scripts["f"] = returns(None)
+        backend.held.add("c")
+        kind.bind(subscribe(condition_function_id="c"))
+        publish(kind, 1)
+        await wait_all_tasks_blocked()
+        kind.bind(subscribe(trigger_id="2"))
+        publish(kind, 2)
+        await wait_all_tasks_blocked()
+        assert values(backend) == []
+        backend.settle_held(0, b"true", "c")
+        await wait_all_tasks_blocked()
+        assert values(backend) == [1, 2]
+
+
+async def test_a_hanging_condition_costs_the_others_no_attempt(autojump_clock: MockClock) -> None:
+    async with queue() as (backend, kind):
+        backend.scripts["f"] = returns(None)
+        backend.held.add("c")
+        kind.bind(subscribe(condition_function_id="c", queue_config={"maxRetries": 0}))
+        publish(kind, 1, 2)
+        await wait_all_tasks_blocked()
+        asked = {one.value: one.ticket for one in backend.invocations_of("c")}
+        backend.settled(asked[2], b"true")
+        await backend.wait_for_invocations(1, "f")
+        assert (values(backend), trio.current_time()) == ([2], pytest.approx(CONDITION_S_MAX))
+        await wait_all_tasks_blocked()
+        assert [dead.error.code for dead in lane(kind).dead] == [Code.TIMEOUT]
+
+
+async def test_conditions_of_other_groups_do_not_hold_up_a_fifo_queue() -> None:
+    config = QueueConfig(kind="fifo", message_group_field="user")
+    async with queue(jobs=config) as (backend, kind):
+        backend.scripts["f"] = returns(None)
+        backend.held.add("c")
+        named(kind, "jobs").condition = "c"
+        kind.enqueue("jobs", "f", b'{"user":1}')
+        kind.enqueue("jobs", "f", b'{"user":2}')
+        await wait_all_tasks_blocked()
+        [second] = [one.ticket for one in backend.invocations_of("c") if one.value == {"user": 2}]
+        backend.settled(second, b"true")
+        await wait_all_tasks_blocked()
+        assert values(backend) == [{"user": 2}]
+
+
 async def test_a_failing_condition_retries(autojump_clock: MockClock) -> None:
     async with queue() as (backend, kind):
         backend.scripts |= {"f": returns(None), "c": fails(1)}
@@ -265,13 +343,15 @@ async def test_the_back_off_stops_growing_however_often_a_job_failed(autojump_cl
         assert (named(kind, "jobs").depth, kind._runner.memory.bytes) == (0, 0)
 
 
-@pytest.mark.parametrize("where", ["begin", "outcome"])
+@pytest.mark.parametrize("where", ["begin", "begin after a condition", "outcome"])
 async def test_a_bug_of_ours_buries_the_job_and_frees_its_slot_and_group(
     where: str, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with queue() as (backend, kind):
         backend.scripts["f"] = returns(None)
-        kind.bind(subscribe(queue_config={"type": "fifo", "concurrency": 1}))
+        backend.scripts["c"] = returns(True)
+        condition = {"condition_function_id": "c"} if "condition" in where else {}
+        kind.bind(subscribe(queue_config={"type": "fifo", "concurrency": 1}, **condition))
         begin = kind._runner.invoker.begin
 
         class Broken:
@@ -279,9 +359,9 @@ async def test_a_bug_of_ours_buries_the_job_and_frees_its_slot_and_group(
                 raise RuntimeError("a bug")
 
         def broken_begin(function_id: str, data: bytes, **more: Any) -> Pending:
-            if data != b"1":
+            if data != b"1" or function_id == "c":
                 return begin(function_id, data, **more)
-            if where == "begin":
+            if where.startswith("begin"):
                 raise RuntimeError("a bug")
             return Broken()
 

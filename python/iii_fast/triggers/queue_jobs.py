@@ -22,11 +22,14 @@ from iii_fast.config import QueueConfig
 from iii_fast.contracts import Invoker, Pending
 from iii_fast.errors import WireError
 from iii_fast.protocol import Code, function_not_found
+from iii_fast.triggers.queue_gate import ArrivalGate, Place
 
 logger = logging.getLogger(__name__)
 
 JOB_S_MAX: Final = 600.0
 """A handler that hangs must not keep its slot for ever: after this the attempt has failed."""
+CONDITION_S_MAX: Final = 30.0
+"""A condition that hangs holds up the jobs that arrived later, so it gets less."""
 PROBE_S: Final = 1.0
 """How often one waiting job asks whether its function is there by now. Costs no attempt."""
 DEAD_LETTERS_MAX: Final = 1_000
@@ -152,6 +155,7 @@ class JobQueue:
         self._dead_bytes = 0
         self._runner = runner
         self._order = itertools.count()
+        self._gate = ArrivalGate()
         self._ready: deque[Strand] = deque()
         self._groups: dict[str, Strand] = {}
         self._jobs: dict[Job, None] = {}
@@ -211,14 +215,15 @@ class JobQueue:
         job = strand.jobs[0]
         job.attempts += 1
         self._running += 1
-        try:
-            # Begun here and not in the task: tasks start in any order, and jobs must start in order of arrival.
-            pending = None if self.condition is not None else self._begin(job)
-        except Exception:
-            self._running -= 1
-            self._give_up(strand, job)
-        else:
-            self._runner.start(partial(self._run, strand, job, pending))
+        begin = partial(self._begin, job)
+        # A fifo strand keeps its order by itself, and its group must not wait for the conditions of others.
+        gate = self._gate if strand.group is None else ArrivalGate()
+        # Placed here and not in the task: tasks start in any order, and jobs must start in order of arrival.
+        place = gate.take_place(begin)
+        condition = self.condition
+        if condition is None:
+            gate.decide(place, True)
+        self._runner.start(partial(self._run, strand, job, condition, gate, place))
 
     def _begin(self, job: Job) -> Pending:
         metadata = self.metadata if job.metadata is None else job.metadata
@@ -226,11 +231,10 @@ class JobQueue:
             job.function_id, job.data, metadata=metadata, traceparent=job.traceparent, baggage=job.baggage
         )
 
-    async def _run(self, strand: Strand, job: Job, pending: Pending | None) -> None:
-        condition = self.condition
+    async def _run(self, strand: Strand, job: Job, condition: str | None, gate: ArrivalGate, place: Place) -> None:
         try:
             try:
-                error = await self._attempt(job, condition, pending)
+                error = await self._attempt(job, condition, gate, place)
             finally:
                 self._running -= 1
             self._settle(strand, job, condition, error)
@@ -238,18 +242,34 @@ class JobQueue:
             self._give_up(strand, job)
         self.pump()
 
-    async def _attempt(self, job: Job, condition: str | None, pending: Pending | None) -> WireError | None:
-        """One attempt; returns why it failed."""
+    async def _attempt(self, job: Job, condition: str | None, gate: ArrivalGate, place: Place) -> WireError | None:
+        """One attempt; returns why it failed. A denied job has succeeded."""
         try:
-            with trio.move_on_after(JOB_S_MAX):
-                if pending is None and await self._runner.invoker.allows(condition, job.data):
-                    pending = self._begin(job)
-                if pending is not None:
-                    await pending.outcome()
+            if place.allowed is None:
+                await self._ask(job, condition, gate, place)
+            if not place.allowed:
                 return None
+            pending = await place.begun_in_turn()
+            with trio.fail_after(JOB_S_MAX):
+                await pending.outcome()
         except WireError as error:
             return error
-        return WireError(Code.TIMEOUT, f"no result within {JOB_S_MAX:.0f} s")
+        except trio.TooSlowError:
+            return WireError(Code.TIMEOUT, f"no result within {JOB_S_MAX:.0f} s")
+        return None
+
+    async def _ask(self, job: Job, condition: str | None, gate: ArrivalGate, place: Place) -> None:
+        """Decides a place by its condition; one that fails denies, and is raised."""
+        try:
+            with trio.fail_after(CONDITION_S_MAX):
+                allowed = await self._runner.invoker.allows(condition, job.data)
+        except trio.TooSlowError:
+            gate.decide(place, False)
+            raise WireError(Code.TIMEOUT, f"the condition gave no result within {CONDITION_S_MAX:.0f} s") from None
+        except Exception:
+            gate.decide(place, False)
+            raise
+        gate.decide(place, allowed)
 
     def _give_up(self, strand: Strand, job: Job) -> None:
         """Buries a job that a bug of ours has hit: retried, it would hit the same bug, and its group must go on."""
