@@ -1,7 +1,7 @@
 """iii-fast: an engine for iii workers.
 
 ``load_config`` reads a configuration file, ``Settings`` describes an engine, ``Engine`` runs one inside a Trio nursery.
-What costs to import, or needs the installed package's metadata, is fetched on first use.
+What costs to import or to look up is fetched on first use.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from iii_fast.config import Configuration, Settings, load_config
+from iii_fast.config.version import version
 from iii_fast.errors import BackendMissingError, ConfigError, WireError
 
 if TYPE_CHECKING:
@@ -34,7 +35,5 @@ def __getattr__(name: str) -> Any:
 
         return Engine
     if name == "__version__":
-        from importlib.metadata import version
-
-        return version("iii-fast")
+        return version()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,7 +11,6 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from importlib import metadata
 from typing import Final, TypeAlias
 
 import trio
@@ -23,6 +22,7 @@ from iii_fast.builtins.functions import STATE_FUNCTIONS, Functions
 from iii_fast.builtins.workers import Workers
 from iii_fast.clock import SystemClock, Timetable
 from iii_fast.config import Settings
+from iii_fast.config.version import version
 from iii_fast.contracts import Backend, Call, Clock, Outcome, SessionId, TriggerType
 from iii_fast.errors import ConfigError, WireError
 from iii_fast.transport.http_server import HttpLimits, HttpServer
@@ -137,7 +137,7 @@ class Engine:
     def _builtins(self, workers: Workers, functions: dict[str, Function], clock: Clock) -> dict[str, Function]:
         found = workers.functions()
         found |= Functions(self._backend, workers, lambda: [*functions, *STATE_FUNCTIONS]).functions()
-        found |= health.functions(self._backend, clock, _version(), lambda: self._broker.waiting)
+        found |= health.functions(self._backend, clock, version(), lambda: self._broker.waiting)
         found |= log.functions()
         found |= channels.functions()
         if self._types.queue is not None:
@@ -201,9 +201,9 @@ class Engine:
         text = f"Serving worker={_url('ws', bound.worker[0])}"
         if bound.http:
             text += f" http={_url('http', bound.http[0])}"
-        logger.info(text, extra={"backend": self._backend.name, "loops": self._settings.loops, "version": _version()})
+        logger.info(text, extra={"backend": self._backend.name, "loops": self._settings.loops, "version": version()})
         hosts = [self._settings.host, self._settings.http.host] if bound.http else [self._settings.host]
-        for host in filter(is_public, hosts):
+        for host in filter(is_public, dict.fromkeys(hosts)):
             logger.warning("LISTENING ON %s WITHOUT AUTHENTICATION: whoever reaches this port can call anything", host)
 
     # Connections
@@ -313,10 +313,3 @@ def run(settings: Settings) -> None:
 def _url(scheme: str, bound: Address) -> str:
     host, port = bound
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
-
-
-def _version() -> str:
-    try:
-        return metadata.version("iii-fast")
-    except metadata.PackageNotFoundError:
-        return "unknown (not installed)"

@@ -208,6 +208,10 @@ async def test_public_addresses_are_warned_about(caplog: pytest.LogCaptureFixtur
         pass
     assert "LISTENING ON 0.0.0.0 WITHOUT AUTHENTICATION" in caplog.text
     assert "Serving worker=ws://" in caplog.text
+    caplog.clear()
+    async with running(replace(LOCAL, host="0.0.0.0", http=HttpSettings(host="0.0.0.0", port=0)), FakeBackend()):
+        pass
+    assert caplog.text.count("WITHOUT AUTHENTICATION") == 1, "once per host"
 
 
 async def test_a_crash_on_one_connection_is_logged_and_the_next_is_served(

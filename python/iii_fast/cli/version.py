@@ -7,8 +7,8 @@ import platform
 
 import trio
 
-from iii_fast import __version__
 from iii_fast._backend import EXTENSION
+from iii_fast.config.version import version
 
 
 def text() -> str:
@@ -16,7 +16,7 @@ def text() -> str:
     built = importlib.util.find_spec(EXTENSION) is not None
     return "\n".join(
         (
-            f"iii-fast {__version__}",
+            f"iii-fast {version()}",
             f"  backend native: {'available' if built else f'not built ({EXTENSION} is missing)'}",
             "  backend reference: available",
             f"  python {platform.python_version()}, trio {trio.__version__}",
