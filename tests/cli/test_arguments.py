@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
+from importlib import metadata
 
 import pytest
 
+import iii_fast
 from iii_fast.cli import main
 from iii_fast.cli.pretty import pretty
 from iii_fast.cli.trigger import UsageError, engine_url, payload
@@ -76,6 +77,12 @@ def test_a_bad_payload_is_told(pairs: list[str], base: str | None, message: str)
         (None, None, {"III_URL": "", "III_ENGINE_URL": "ws://f:2"}, "ws://f:2"),
         ("engine", None, {"III_URL": "ws://e:1"}, "ws://engine:49134"),
         (None, 5, {"III_URL": "ws://e:1"}, "ws://localhost:5"),
+        ("127.0.0.1:49134", None, {}, "ws://127.0.0.1:49134"),
+        ("engine.internal:5", None, {}, "ws://engine.internal:5"),
+        ("[::1]:5", None, {}, "ws://[::1]:5"),
+        ("[::1]", 6, {}, "ws://[::1]:6"),
+        ("::1", None, {}, "ws://[::1]:49134"),
+        (None, None, {"III_URL": "engine:5"}, "ws://engine:5"),
     ],
 )
 def test_engine_url(address: str | None, port: int | None, environ: dict[str, str], url: str) -> None:
@@ -97,6 +104,17 @@ def test_engine_url(address: str | None, port: int | None, environ: dict[str, st
         ),
         (["trigger", "f", "--address=ws://x:99999"], "`ws://x:99999` is no engine address"),
         (["trigger", "f", "--address=ws://x", "--port=1"], "--address is a whole URL; write the port in it"),
+        (["trigger", "f", "--address=x:1", "--port=1"], "--address has a port already; leave out --port"),
+        *(
+            (["trigger", "f", f"--address={nonsense}"], f"`{nonsense}` is no engine address, expected one like")
+            for nonsense in (
+                *("", "x:y", "x:", "x:0", "x:99999"),
+                *("[::1", "::gg", "a b", "a/b", "a@b", "a?b", "a..b"),
+            )
+        ),
+        (["trigger", "f", "--address=ws://[::1"], "`ws://[::1` is no engine address"),
+        (["trigger", "f", "--address=ws://a..b"], "`ws://a..b` is no engine address"),
+        (["trigger", "f", "--address=" + "x" * 300], "is no engine address"),
         (["trigger", "f", "--jsn={}"], "unrecognized arguments: --jsn={}"),
         (["serv"], "unknown command `serv` (did you mean `serve`?)"),
         (["xyzzy"], "unknown command `xyzzy` (known: serve, trigger, t, version, help)"),
@@ -144,9 +162,20 @@ def test_help_is_worth_reading(arguments: list[str], words: list[str]) -> None:
         assert word in done.stdout
 
 
-def test_version_names_the_backends(capsys: pytest.CaptureFixture[str]) -> None:
+def test_version_names_the_backends(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metadata, "version", {"iii-fast": "1.2.3"}.__getitem__)
     assert main(["--version"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert re.fullmatch(r"iii-fast \d+\.\d+\.\d+\S*", lines[0])
+    assert lines[0] == "iii-fast 1.2.3"
     assert lines[1].startswith("  backend native: ")
     assert lines[2] == "  backend reference: available"
+
+
+def test_version_without_package_metadata(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", missing)
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == "iii-fast unknown (not installed)"
+    assert iii_fast.__version__ == "unknown (not installed)"

@@ -49,6 +49,8 @@ async def _connected(url: str, work: Callable[[WebSocketConnection], Awaitable[b
         stream = await _open(url)
     except OSError as error:
         raise NoEngineError(_unreachable(url, error)) from None
+    except UnicodeError:  # a name that looks right and is none by the rules of international domain names
+        raise NoEngineError(f"{url} has no valid host name") from None
     outcome: bytes | Exception | None = None
     status: int | None = None
     # The stream is ours and not the library's, which leaves it open when the peer closes first or refuses.

@@ -7,12 +7,14 @@ Both forms of the command line that people know are taken: ``FUNCTION key=value 
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import trio
 
@@ -24,6 +26,8 @@ from iii_fast.errors import WireError
 
 URL_VARIABLES: Final = ("III_URL", "III_ENGINE_URL")
 TIMEOUT_MS: Final = 30_000
+HOST_CHARACTERS_MAX: Final = 253
+_HOST: Final = re.compile(r"(?!-)[\w-]{1,63}(?:\.[\w-]{1,63})*\.?")
 
 EPILOG: Final = """\
 A value is read as JSON if it is JSON, else as text: count=3 is a number, name=ada is text, name='"3"' is text again.
@@ -99,7 +103,9 @@ def _parser() -> argparse.ArgumentParser:
         "words", nargs="*", metavar="FUNCTION [key=value ...]", help="function id, members of its payload"
     )
     parser.add_argument("--json", metavar="JSON", help="the payload; an object when there are key=value pairs too")
-    parser.add_argument("--address", metavar="HOST", help="host of the engine (default: localhost), or a ws:// URL")
+    parser.add_argument(
+        "--address", metavar="HOST", help="host or host:port of the engine (default: localhost), or a URL"
+    )
     parser.add_argument("--port", type=int, help=f"worker port of the engine (default: {DEFAULT_PORT})")
     parser.add_argument("--timeout-ms", type=int, default=TIMEOUT_MS, metavar="MS", help="default: %(default)s")
     parser.add_argument("-n", "--namespace", help="namespace of the function")
@@ -176,27 +182,51 @@ def _text(argument: str) -> str:
 
 
 def engine_url(address: str | None, port: int | None, environ: Mapping[str, str]) -> str:
-    """The engine's WebSocket URL: flags over ``III_URL`` over ``ws://localhost:49134``. Raises ``UsageError``."""
+    """The engine's WebSocket URL: flags over ``III_URL`` over ``ws://localhost:49134``.
+
+    An address is a host, host and port (``engine:49134``, ``[::1]:49134``) or a whole URL. Raises ``UsageError``.
+    """
     if address is None and port is None:
-        given = next((environ[name] for name in URL_VARIABLES if environ.get(name)), None)
-        if given is not None:
-            return _checked(given)
+        address = next((environ[name] for name in URL_VARIABLES if environ.get(name)), None)
+    if port is not None and not 0 < port <= 65_535:
+        raise UsageError(f"--port is {port}, expected a number from 1 to 65535")
     if address is not None and "://" in address:
         if port is not None:
             raise UsageError("--address is a whole URL; write the port in it instead of --port")
-        return _checked(address)
-    if port is not None and not 0 < port <= 65_535:
-        raise UsageError(f"--port is {port}, expected a number from 1 to 65535")
-    host = address or "localhost"
-    return f"ws://{f'[{host}]' if ':' in host else host}:{port or DEFAULT_PORT}"
+        _parts(address, address)
+        return address
+    if address is None:
+        address = "localhost"
+    parts = _parts(f"ws://{f'[{address}]' if _is_ipv6(address) else address}", address)
+    if parts.netloc != parts.geturl().removeprefix("ws://") or "@" in parts.netloc:
+        raise _no_address(address)
+    if parts.port is None:
+        return f"ws://{parts.netloc}:{port or DEFAULT_PORT}"
+    if port is not None:
+        raise UsageError("--address has a port already; leave out --port")
+    return f"ws://{parts.netloc}"
 
 
-def _checked(url: str) -> str:
+def _parts(url: str, given: str) -> SplitResult:
+    """The parts of a URL that can be connected to. Raises ``UsageError`` naming what was ``given``."""
     try:
         parts = urlsplit(url)
-        usable = parts.scheme in ("ws", "wss") and parts.hostname and (parts.port is None or parts.port > 0)
+        host, port = parts.hostname or "", parts.port
     except ValueError:
-        usable = False
-    if not usable:
-        raise UsageError(f"`{url}` is no engine address, expected one like ws://localhost:{DEFAULT_PORT}")
-    return url
+        raise _no_address(given) from None
+    known = _is_ipv6(host) or (len(host) <= HOST_CHARACTERS_MAX and _HOST.fullmatch(host) is not None)
+    if parts.scheme not in ("ws", "wss") or not known or port == 0 or parts.netloc.endswith(":"):
+        raise _no_address(given)
+    return parts
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        ipaddress.IPv6Address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _no_address(given: str) -> UsageError:
+    return UsageError(f"`{given}` is no engine address, expected one like ws://localhost:{DEFAULT_PORT}")
