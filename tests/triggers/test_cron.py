@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -197,6 +198,46 @@ async def test_unbinding_stops_ticks_and_lets_a_run_finish(autojump_clock: MockC
         assert backend.forgotten == []
         backend.settle_held(0)
         await kind.drain()
+
+
+async def test_unbinding_thousands_does_not_go_through_the_whole_schedule_each_time(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = 0
+    heapify = heapq.heapify
+
+    def counting(ticks: list[Any]) -> None:
+        nonlocal seen
+        seen += len(ticks)
+        heapify(ticks)
+
+    monkeypatch.setattr(heapq, "heapify", counting)
+    async with cron() as (backend, kind, _):
+        backend.scripts |= {"f": returns(None), "left": returns(None)}
+        jobs = [trigger("cron", {"expression": "* * * * *"}, trigger_id=str(number)) for number in range(500)]
+        for job in jobs:
+            kind.bind(job)
+        kind.bind(trigger("cron", {"expression": "@hourly"}, "left", "left"))
+        for number, job in enumerate(jobs):
+            kind.unbind(job)
+            assert len(kind._ticks) <= 2 * (500 - number) + 1, "what is dead does not pile up"
+        assert seen <= 2 * len(jobs)
+        await backend.wait_for_invocations(1, "left")
+        assert backend.invocations_of("f") == []
+
+
+async def test_a_dead_tick_does_not_fire_and_its_successor_does(autojump_clock: MockClock) -> None:
+    async with cron() as (backend, kind, clock):
+        backend.scripts |= {"f": returns(None), "g": returns(None)}
+        for number in range(3):
+            kind.bind(trigger("cron", {"expression": "@yearly"}, "g", f"other {number}"))
+        gone = trigger("cron", {"expression": "* * * * *"})
+        kind.bind(gone)
+        kind.unbind(gone)
+        kind.bind(trigger("cron", {"expression": "@hourly"}))
+        [first] = await backend.wait_for_invocations(1)
+        assert (first.function_id, clock.now()) == ("f", pytest.approx(utc("2026-03-04T12:00:00")))
+        assert (kind._dead, len(kind._ticks)) == (0, 4)
 
 
 async def test_replacing_a_job_does_not_overlap_its_running_call(autojump_clock: MockClock) -> None:

@@ -92,6 +92,9 @@ class _Job:
     trigger: Trigger
     schedule: Schedule
     condition: str | None
+    bound: bool = True
+    waiting: bool = False
+    """Whether a tick of it is in the schedule."""
 
 
 @dataclass(order=True, slots=True)
@@ -111,6 +114,7 @@ class CronTrigger:
         self._clock = clock
         self._jobs: dict[str, _Job] = {}
         self._ticks: list[_Tick] = []
+        self._dead = 0
         self._order = itertools.count()
         self._changed = trio.Event()
         self._running: set[str] = set()
@@ -130,9 +134,18 @@ class CronTrigger:
     def unbind(self, trigger: Trigger) -> None:
         """Ends a job; a run under way finishes."""
         job = self._jobs.pop(trigger.id)
-        self._ticks = [tick for tick in self._ticks if tick.job is not job]
-        heapq.heapify(self._ticks)
-        self._changed.set()
+        job.bound = False
+        if job.waiting:
+            self._dead += 1
+            self._drop_dead_ticks()
+            self._changed.set()
+
+    def _drop_dead_ticks(self) -> None:
+        """Looks at every tick only when more than half are dead: a worker that leaves may have thousands of jobs."""
+        if self._dead > len(self._ticks) // 2:
+            self._ticks = [tick for tick in self._ticks if tick.job.bound]
+            heapq.heapify(self._ticks)
+            self._dead = 0
 
     # Run, fire
 
@@ -175,6 +188,10 @@ class CronTrigger:
         while self._ticks and self._ticks[0].at <= now and not self._stopped:
             tick = heapq.heappop(self._ticks)
             job = tick.job
+            job.waiting = False
+            if not job.bound:
+                self._dead -= 1
+                continue
             if not self._schedule(job):
                 logger.info("Cron job %r has no tick left", job.trigger.id)
             if job.trigger.id in self._running:
@@ -188,6 +205,7 @@ class CronTrigger:
         if at is None:
             return False
         heapq.heappush(self._ticks, _Tick(at, next(self._order), job))
+        job.waiting = True
         self._changed.set()
         return True
 
