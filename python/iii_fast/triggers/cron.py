@@ -25,6 +25,8 @@ from iii_fast.triggers.config_reader import condition, members, refused
 logger = logging.getLogger(__name__)
 
 EXPRESSION_CHARACTERS_MAX: Final = 256
+YEARS_AHEAD_MAX: Final = 130
+"""How far the next tick is searched: all years that an expression can name, from 1970 to 2099."""
 RUN_S_MAX: Final = 3_600.0
 """A handler that hangs must not stop its job for ever."""
 
@@ -58,7 +60,12 @@ class Schedule:
     def after(self, unix_time: float) -> float | None:
         """The first tick after a time, or ``None`` when there is none left. Raises ``CroniterError``."""
         ticks = croniter(
-            self._expression, unix_time, ret_type=float, second_at_beginning=True, day_or=self._fields == 5
+            self._expression,
+            unix_time,
+            ret_type=float,
+            second_at_beginning=True,
+            day_or=self._fields == 5,
+            max_years_between_matches=YEARS_AHEAD_MAX,
         )
         try:
             return float(ticks.get_next())
