@@ -174,6 +174,38 @@ def test_a_variable_cannot_change_the_structure(value: str, environ: dict[str, s
     assert read(f"host: {value}", **environ).settings.host == host
 
 
+@pytest.mark.parametrize(
+    ("flow", "environ", "names"),
+    [
+        ("[{name: ${N:state}}]", {}, ("http", "cron", "queue")),
+        ("[{name: ${N}}, {name: ${M:http} }]", {"N": "state"}, ("cron", "queue")),
+        ("[{'name': state, ${K:config}: {max_value_bytes: ${MV:1000}}}]", {}, ("http", "cron", "queue")),
+        ("[{name: iii-${N:state}}] # ${A_COMMENT} {", {}, ("http", "cron", "queue")),
+        ("[{name: state}, # {${A_COMMENT}\n {name: ${N:http}}]", {}, ("cron", "queue")),
+    ],
+)
+def test_variables_need_no_quotes_in_flow_style(flow: str, environ: dict[str, str], names: tuple[str, ...]) -> None:
+    assert read(f"workers: {flow}", **environ).not_started == names
+
+
+@pytest.mark.parametrize(
+    ("host", "environ", "read_host"),
+    [
+        ("${H:a, port: 5}", {}, "a, port: 5"),
+        ("${H:[x]}", {}, "[x]"),
+        ("${H}", {"H": "a}, {name: http"}, "a}, {name: http"),
+        ("${H:a #b}", {}, "a #b"),
+        ('"${H:a\\tb}"', {}, "a\tb"),
+        ("'${H:it''s}'", {}, "it's"),
+        ("${H:x}\n y", {}, "x y"),
+        ("pre-${H:x}-${I:y}", {}, "pre-x-y"),
+    ],
+)
+def test_a_variable_stays_one_value_in_flow_style(host: str, environ: dict[str, str], read_host: str) -> None:
+    text = f"workers: [{{name: http, config: {{host: {host}}}}}]"
+    assert read(text, **environ).settings.http == HttpSettings(host=read_host)
+
+
 def test_reading_runs_no_code() -> None:
     text = "x-evil: !!python/object/apply:os.abort []\nport: 5"
     assert read(text).settings.port == 5

@@ -22,21 +22,33 @@ ERRORS = {
         "workers:\n- name: payments\n  config: {a: '${NOPE}'}",
         "c.yaml:3: variable NOPE is not set and has no default; set it, or write ${NOPE:default}",
     ),
+    "missing variable in a flow mapping": (
+        "limits:\n  {close_ms: 5,\n   stripes: ${NOPE}}",
+        "c.yaml:3: variable NOPE is not set and has no default; set it, or write ${NOPE:default}",
+    ),
+    "error behind a variable in a flow mapping": (
+        "a: {b: ${P:1}\nc: 2",
+        "c.yaml:2: not valid YAML: expected ',' or '}', but got ':'",
+    ),
+    "bad value from a variable in a flow mapping": (
+        "limits: {a: 1,\n  close_ms: ${P:x}}",
+        'c.yaml:2: limits.close_ms is "x", expected an integer from 1 to 86400000',
+    ),
     "nameless variable": (
         "port: ${}",
         "c.yaml:1: variable (without a name) is not set and has no default; set it, or write ${:default}",
     ),
-    "text for a number": ("port: abc", 'c.yaml:1: file.port is "abc", expected an integer from 0 to 65535'),
-    "quoted number": ('port: "5"', 'c.yaml:1: file.port is "5", expected an integer from 0 to 65535'),
-    "number out of bounds": ("port: 65536", "c.yaml:1: file.port is 65536, expected an integer from 0 to 65535"),
-    "negative": ("loops: -1", "c.yaml:1: file.loops is -1, expected an integer from 1 to 64"),
-    "fraction": ("loops: 1.5", 'c.yaml:1: file.loops is "1.5", expected an integer from 1 to 64'),
-    "boolean for a number": ("port: true", "c.yaml:1: file.port is true, expected an integer from 0 to 65535"),
-    "mapping for a number": ("port: {a: 1}", "c.yaml:1: file.port is a mapping, expected an integer from 0 to 65535"),
-    "huge number": ("port: " + "9" * 30, f'c.yaml:1: file.port is "{"9" * 30}", expected an integer from 0 to 65535'),
-    "number for text": ("host: 5", "c.yaml:1: file.host is 5, expected text"),
-    "empty text": ('host: ""', 'c.yaml:1: file.host is "", expected text'),
-    "choice": ("backend: nativ", 'c.yaml:1: file.backend is "nativ", expected native or reference'),
+    "text for a number": ("port: abc", 'c.yaml:1: port is "abc", expected an integer from 0 to 65535'),
+    "quoted number": ('port: "5"', 'c.yaml:1: port is "5", expected an integer from 0 to 65535'),
+    "number out of bounds": ("port: 65536", "c.yaml:1: port is 65536, expected an integer from 0 to 65535"),
+    "negative": ("loops: -1", "c.yaml:1: loops is -1, expected an integer from 1 to 64"),
+    "fraction": ("loops: 1.5", 'c.yaml:1: loops is "1.5", expected an integer from 1 to 64'),
+    "boolean for a number": ("port: true", "c.yaml:1: port is true, expected an integer from 0 to 65535"),
+    "mapping for a number": ("port: {a: 1}", "c.yaml:1: port is a mapping, expected an integer from 0 to 65535"),
+    "huge number": ("port: " + "9" * 30, f'c.yaml:1: port is "{"9" * 30}", expected an integer from 0 to 65535'),
+    "number for text": ("host: 5", "c.yaml:1: host is 5, expected text"),
+    "empty text": ('host: ""', 'c.yaml:1: host is "", expected text'),
+    "choice": ("backend: nativ", 'c.yaml:1: backend is "nativ", expected native or reference'),
     "number for a boolean": (
         "workers:\n- name: state\n  config:\n    triggers_enabled: yes",
         'c.yaml:4: state.triggers_enabled is "yes", expected true or false',
@@ -45,7 +57,7 @@ ERRORS = {
         "workers:\n- name: http\n  config: []",
         "c.yaml:3: worker.config is a list, expected a mapping",
     ),
-    "mapping for a list": ("workers: {http: {}}", "c.yaml:1: file.workers is a mapping, expected a list"),
+    "mapping for a list": ("workers: {http: {}}", "c.yaml:1: workers is a mapping, expected a list"),
     "text in the list": (
         "workers:\n- http",
         'c.yaml:2: an entry of workers is "http", expected a mapping with `name:`',
@@ -130,7 +142,7 @@ WARNINGS = {
         "c.yaml:4: unknown key `zzz` in worker-manager is ignored "
         "(known: handshake_timeout_ms, host, middleware_function_id, port, rbac)",
     ),
-    "top-level key": ("wrokers: []", "c.yaml:1: unknown key `wrokers` in file is ignored (did you mean `workers`?)"),
+    "top-level key": ("wrokers: []", "c.yaml:1: unknown key `wrokers` is ignored (did you mean `workers`?)"),
     "key of an entry": (
         "workers:\n- name: cron\n  confg: {}",
         "c.yaml:3: unknown key `confg` in worker is ignored (did you mean `config`?)",
@@ -206,7 +218,7 @@ WARNINGS = {
     ),
     "grace": (
         "registration_namespace_grace_ms: 1",
-        "c.yaml:1: file.registration_namespace_grace_ms is not supported yet: registrations are never held back",
+        "c.yaml:1: registration_namespace_grace_ms is not supported yet: registrations are never held back",
     ),
 }
 

@@ -99,7 +99,7 @@ def read_config(text: str, file: str, environ: Mapping[str, str]) -> Configurati
     if not isinstance(root, Table):
         fail(root.place, f"the file holds {root}, expected a mapping with `workers:` or `modules:`")
     report = Report()
-    with Section.of("file", root, report) as top:
+    with Section.of("", root, report) as top:
         listed = _Listed.read(top, report)
         settings = _read_top(top, listed)
     return Configuration(settings, None, report.warnings, listed.not_started)

@@ -34,6 +34,10 @@ class Section:
         yield section
         section.finish()
 
+    def path(self, key: str) -> str:
+        """What messages call a key; those of the top level, a section without a name, stand alone."""
+        return f"{self.name}.{key}" if self.name else key
+
     def has(self, key: str) -> bool:
         """Whether the key is given with a value."""
         return self._take(key) is not None
@@ -121,12 +125,12 @@ class Section:
     def unsupported(self, key: str, consequence: str) -> None:
         """Warns when a key is given that the protocol's other engines know and this one does not support yet."""
         if self.has(key):
-            self.report.warn(self.place_of(key), f"{self.name}.{key} is not supported yet: {consequence}")
+            self.report.warn(self.place_of(key), f"{self.path(key)} is not supported yet: {consequence}")
 
     def refused(self, key: str, reason: str) -> None:
         """Ends start-up when a key is given that protects something and is not supported yet."""
         if self.has(key):
-            fail(self.place_of(key), f"{self.name}.{key} is not supported yet, and {reason}")
+            fail(self.place_of(key), f"{self.path(key)} is not supported yet, and {reason}")
 
     def accepted(self, *keys: str) -> None:
         """Marks keys as known that need nothing from this engine."""
@@ -137,14 +141,15 @@ class Section:
         for key, member in self._members.items():
             if key not in self._known:
                 hint = suggestion(key, self._known) or f"known: {', '.join(sorted(set(self._known)))}"
-                self.report.warn(member.place, f"unknown key `{key}` in {self.name} is ignored ({hint})")
+                where = f" in {self.name}" if self.name else ""
+                self.report.warn(member.place, f"unknown key `{key}`{where} is ignored ({hint})")
 
     def bad(self, key: str, expectation: str) -> NoReturn:
         """Raises ``ConfigError`` for the value of ``key``."""
         member = self._members.get(key)
         found = str(member.value) if member else "missing"
         place = member.value.place if member else self.place
-        fail(place, f"{self.name}.{key} is {found}, expected {expectation}")
+        fail(place, f"{self.path(key)} is {found}, expected {expectation}")
 
     def _take(self, key: str) -> Member | None:
         if key not in self._known:

@@ -1,7 +1,8 @@
 """A YAML document as a small tree that remembers lines, with ``${VAR}`` and ``${VAR:default}`` expanded.
 
 Variables expand in scalars only, after YAML has found them: a comment never counts, and a value cannot change the
-structure. Nothing is constructed from tags, so reading a file runs no code.
+structure. What is in a placeholder's braces is no YAML, so it needs no quotes in flow style. Nothing is constructed from
+tags, so reading a file runs no code.
 """
 
 from __future__ import annotations
@@ -9,13 +10,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, Final, TypeAlias
 
 import yaml
 
 from iii_fast.config.report import Place, fail
 
 _PLACEHOLDER = re.compile(r"\$\{([^}:]*)(?::([^}]*))?\}")
+_UNQUOTED = re.compile(r"\$\{\w*(?::[^}\r\n]*)?\}")
+_VEIL: Final = {code: 0x10_0000 + code for code in range(0x20, 0x7F)}
+"""ASCII to characters of private use, which mean nothing to YAML."""
+_UNVEIL: Final = {veiled: code for code, veiled in _VEIL.items()}
 _INTEGER = re.compile(r"[-+]?[0-9]{1,19}")
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
@@ -93,7 +98,7 @@ def parse(text: str, file: str, environ: Mapping[str, str]) -> Node | None:
     that contains itself, and a variable that is not set and has no default.
     """
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        root = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         problem = error.problem or error.context or "cannot be read"
@@ -102,6 +107,25 @@ def parse(text: str, file: str, environ: Mapping[str, str]) -> Node | None:
         line = text.count("\n", 0, error.position) + 1
         fail(Place(file, line), f"not valid YAML: {error.reason}")
     return None if root is None else _Builder(text, file, environ).build(root)
+
+
+class _Loader(yaml.SafeLoader):
+    """Takes a placeholder for plain text, whatever is in its braces."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        # As long as the original, so that it can take its place without moving a line or an index.
+        self._veiled = _UNQUOTED.sub(lambda match: match.group().translate(_VEIL), self.buffer)
+
+    def scan_plain(self) -> Any:
+        """Reads an unquoted scalar with the placeholders veiled; all other scanning sees the original."""
+        self.buffer, original = self._veiled, self.buffer
+        try:
+            token = super().scan_plain()
+        finally:
+            self.buffer = original
+        token.value = token.value.translate(_UNVEIL)
+        return token
 
 
 class _Builder:
