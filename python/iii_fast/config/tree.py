@@ -1,8 +1,8 @@
 """A YAML document as a small tree that remembers lines, with ``${VAR}`` and ``${VAR:default}`` expanded.
 
 Variables expand in scalars only, after YAML has found them: a comment never counts, and a value cannot change the
-structure. What is in a placeholder's braces is no YAML, so it needs no quotes in flow style. Nothing is constructed from
-tags, so reading a file runs no code.
+structure. What is in a placeholder's braces is no YAML, so it needs no quotes in flow style. Nothing is constructed
+from tags, so reading a file runs no code.
 """
 
 from __future__ import annotations
