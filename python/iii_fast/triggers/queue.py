@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import trio
 
-from iii_fast.config import QueueConfig, QueueSettings
+from iii_fast.config import QueueConfig, QueueKind, QueueSettings
 from iii_fast.config.workers import COUNT_MAX, DURATION_MS_MAX
 from iii_fast.contracts import Clock, Invoker, Trigger
 from iii_fast.errors import WireError
@@ -55,20 +55,34 @@ class Subscription:
         if not topic:
             raise refused(f"topic is required for {trigger.trigger_type} triggers")
         own = config_members(config.get("queue_config"))
-        return Subscription(trigger, topic, condition(config), _overridden(defaults, own))
+        return Subscription(trigger, topic, condition(config), _overridden(_flat(defaults, config), own))
+
+
+def _flat(defaults: QueueConfig, config: dict[str, Any]) -> QueueConfig:
+    """The spellings beside ``topic``, an older form; there ``concurrency`` 0 pauses the queue."""
+    concurrency = natural(config, "concurrency", 0, COUNT_MAX)
+    return replace(
+        defaults,
+        kind=_kind(config) or defaults.kind,
+        concurrency=defaults.concurrency if concurrency is None else concurrency,
+    )
+
+
+def _kind(config: dict[str, Any]) -> QueueKind | None:
+    named = optional_string(config, "type")
+    return None if named is None else "fifo" if named == "fifo" else "standard"
 
 
 def _overridden(defaults: QueueConfig, own: dict[str, Any]) -> QueueConfig:
     for name in own.keys() - _HONOURED:
         logger.info("queue_config.%s is not used by this engine", name)
-    kind = optional_string(own, "type")
     # The first attempt is not a retry, and the configuration file bounds attempts.
     retries = natural(own, "maxRetries", 0, COUNT_MAX - 1)
     concurrency = natural(own, "concurrency", 1, COUNT_MAX)
     backoff_ms = natural(own, "backoffDelayMs", 0, DURATION_MS_MAX)
     return replace(
         defaults,
-        kind=defaults.kind if kind is None else "fifo" if kind == "fifo" else "standard",
+        kind=_kind(own) or defaults.kind,
         max_retries=defaults.max_retries if retries is None else retries + 1,
         concurrency=concurrency or defaults.concurrency,
         backoff_ms=defaults.backoff_ms if backoff_ms is None else backoff_ms,
@@ -85,12 +99,20 @@ class _Lane:
     subscriptions: list[Subscription] = field(default_factory=list)
     detached_at: float = 0.0
 
+    @property
+    def group(self) -> str | None:
+        """All messages of a fifo subscriber are one group: a topic has no field to group by."""
+        return "" if self.queue.config.kind == "fifo" else None
+
     def use_newest(self) -> None:
         """The newest trigger decides how jobs run."""
         newest = self.subscriptions[-1]
+        kind = self.queue.config.kind
         self.queue.config = newest.config
         self.queue.condition = newest.condition
         self.queue.metadata = newest.trigger.metadata
+        if kind != newest.config.kind:
+            self.queue.regroup(self.group)
 
 
 @dataclass(slots=True)
@@ -132,7 +154,7 @@ class QueueTrigger:
         while topic.waiting:
             job = topic.waiting.popleft()
             job.function_id = trigger.function_id
-            self._put(lane, job)
+            lane.queue.put(job, lane.group)
         lane.queue.function_appeared(trigger.function_id)
         lane.queue.pump()
 
@@ -143,6 +165,7 @@ class QueueTrigger:
         lane.subscriptions.remove(subscription)
         if lane.subscriptions:
             lane.use_newest()
+            lane.queue.pump()
             return
         lane.queue.open = False
         lane.detached_at = self._clock.monotonic()
@@ -190,7 +213,8 @@ class QueueTrigger:
         self._topics[topic_name] = topic
         for job in jobs:
             if job.function_id:
-                self._put(topic.lanes[job.function_id], job)
+                lane = topic.lanes[job.function_id]
+                lane.queue.put(job, lane.group)
             else:
                 topic.waiting.append(job)
 
@@ -227,11 +251,6 @@ class QueueTrigger:
             for job in jobs[:taken]:
                 self._runner.memory.give(job)
             raise
-
-    @staticmethod
-    def _put(lane: _Lane, job: Job) -> None:
-        # All messages of a fifo subscriber are one group: a topic has no field to group by.
-        lane.queue.put(job, "" if lane.queue.config.kind == "fifo" else None)
 
 
 # Result: what a handler returns means nothing here; that it returned is the acknowledgement.

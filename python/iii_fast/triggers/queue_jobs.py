@@ -160,6 +160,11 @@ class JobQueue:
         self._groups: dict[str, Strand] = {}
         self._jobs: dict[Job, None] = {}
         self._running = 0
+        self._out: set[Strand] = set()
+        """Strands whose first job runs or waits for its retry: neither ready nor waiting for a function."""
+        self._held: Strand | None = None
+        self._ahead: set[Strand] = set()
+        """The strands that must end before the held one may start."""
         self._missing: dict[str, list[Strand]] = {}
         self._probes: dict[str, Strand | None] = {}
 
@@ -188,8 +193,37 @@ class JobQueue:
         self._jobs.clear()
         self._ready.clear()
         self._missing.clear()
+        self._held = None
         self.open = False
         return count
+
+    def regroup(self, group: str | None) -> None:
+        """Puts all jobs into one group, or each into a strand of its own (``None``); those that have started go first.
+
+        For a queue whose ``config.kind`` changed. Call ``pump`` afterwards.
+        """
+        waiting = self._take_waiting_jobs()
+        self._groups.clear()
+        self._held = None
+        if group is None:
+            self._ahead.clear()
+            self._ready.extend(Strand(next(self._order), None, deque([job])) for job in waiting)
+        elif waiting or self._out:
+            strand = self._groups[group] = Strand(next(self._order), group, deque(waiting))
+            if self._out:
+                self._held, self._ahead = strand, set(self._out)
+            else:
+                self._ready.append(strand)
+
+    def _take_waiting_jobs(self) -> list[Job]:
+        """Empties all strands but for the first jobs of those that are out. Returns the jobs in order of arrival."""
+        for strand in self._out:
+            strand.group = None
+            strand.jobs = deque([strand.jobs[0]])
+        self._ready.clear()
+        self._missing.clear()
+        started = {strand.jobs[0] for strand in self._out}
+        return [job for job in self._jobs if job not in started]
 
     def pump(self) -> None:
         """Starts what can start."""
@@ -215,6 +249,7 @@ class JobQueue:
         job = strand.jobs[0]
         job.attempts += 1
         self._running += 1
+        self._out.add(strand)
         begin = partial(self._begin, job)
         # A fifo strand keeps its order by itself, and its group must not wait for the conditions of others.
         gate = self._gate if strand.group is None else ArrivalGate()
@@ -297,6 +332,7 @@ class JobQueue:
             self._runner.timetable.after(delay_s, partial(self._again, strand))
 
     def _again(self, strand: Strand) -> None:
+        self._out.discard(strand)
         self._ready.append(strand)
         self.pump()
 
@@ -305,6 +341,15 @@ class JobQueue:
         if job in self._jobs:
             del self._jobs[job]
             self._runner.memory.give(job)
+        self._out.discard(strand)
+        self._make_ready(strand)
+        if self._held is not None:
+            self._ahead.discard(strand)
+            if not self._ahead:
+                held, self._held = self._held, None
+                self._make_ready(held)
+
+    def _make_ready(self, strand: Strand) -> None:
         if strand.jobs:
             self._ready.append(strand)
         elif strand.group is not None:
@@ -323,6 +368,7 @@ class JobQueue:
     # A function that is not there costs no attempts: one job asks now and then, the others wait.
 
     def _park(self, strand: Strand, function_id: str) -> None:
+        self._out.discard(strand)
         self._missing.setdefault(function_id, []).append(strand)
         if self._probes.get(function_id) is strand:
             del self._probes[function_id]
