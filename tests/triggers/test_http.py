@@ -82,7 +82,10 @@ async def test_other_methods_are_accepted_and_never_served(caplog: pytest.LogCap
     backend.scripts["f"] = returns({"body": 1})
     kind.bind(trigger("http", {"api_path": "a", "http_method": "BREW"}))
     assert "never served" in caplog.text
-    assert (await kind.handle(request("BREW"))).status == 405
+    response = await kind.handle(request("BREW"))
+    assert (response.status, header(response, "allow")) == (405, ["OPTIONS"])
+    kind.bind(trigger("http", {"api_path": "a", "http_method": "PUT"}, trigger_id="u"))
+    assert header(await kind.handle(request("BREW")), "allow") == ["OPTIONS, PUT"]
 
 
 # Request object

@@ -19,12 +19,12 @@ from iii_fast.jsontext import JsonTextError, build, decode, members
 from iii_fast.triggers import http_exchange as exchange
 from iii_fast.triggers.config_reader import condition, refused, string_list
 from iii_fast.triggers.config_reader import members as config_members
-from iii_fast.triggers.http_routes import Match, Pattern, Routes
+from iii_fast.triggers.http_routes import METHODS, Match, Pattern, Routes
 
 logger = logging.getLogger(__name__)
 
-METHODS: Final = frozenset({"GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"})
-_ANY_ORIGIN: Final = [("access-control-allow-origin", "*"), ("access-control-expose-headers", "*")]
+ANY_ORIGIN: Final = [("access-control-allow-origin", "*"), ("access-control-expose-headers", "*")]
+"""Lets web pages read a response; on every one that has no such headers of its own."""
 _PREFLIGHT: Final = [("access-control-allow-methods", "*"), ("access-control-allow-headers", "*")]
 
 
@@ -181,4 +181,4 @@ def _middleware_response(response: bytes) -> HttpResponse:
 def _missing(response: HttpResponse) -> list[tuple[str, str]]:
     """CORS headers that a response does not bring itself; permissive, as the protocol's documentation has it."""
     own = {name for name, _ in response.headers}
-    return [header for header in _ANY_ORIGIN if header[0] not in own]
+    return [header for header in ANY_ORIGIN if header[0] not in own]

@@ -15,6 +15,8 @@ from iii_fast.triggers.config_reader import refused
 
 T = TypeVar("T")
 
+METHODS: Final = frozenset({"GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"})
+"""What is served; a route may have another method, and is never found."""
 PATH_CHARACTERS_MAX: Final = 2_048
 SEGMENTS_MAX: Final = 64
 PARAMETER: Final = None
@@ -142,13 +144,13 @@ class Routes(Generic[T]):
         return None
 
     def methods(self, path: str) -> list[str]:
-        """What a path can be asked with, for ``Allow``; empty when nothing is there."""
+        """What a path is served with, for ``Allow``; empty when nothing is there."""
         found = {method for node, _ in _matching(self._root, _decoded(path), 0) for method in node.methods}
         if found:
             found.add("OPTIONS")
         if "GET" in found:
             found.add("HEAD")
-        return sorted(found)
+        return sorted(found & METHODS)
 
 
 def _decoded(path: str) -> list[str]:
