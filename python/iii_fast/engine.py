@@ -28,6 +28,7 @@ from iii_fast.errors import ConfigError, WireError
 from iii_fast.transport.http_server import HttpLimits, HttpServer
 from iii_fast.transport.listening import address, is_public, open_listeners
 from iii_fast.triggers import TriggerTypes, create
+from iii_fast.triggers.http import ANY_ORIGIN
 from iii_fast.triggers.registry import Registry
 
 logger = logging.getLogger(__name__)
@@ -148,7 +149,7 @@ class Engine:
         if self._types.http is None:
             return None
         limits = HttpLimits(body_bytes_max=self._settings.http.body_limit_bytes)
-        return HttpServer(self._types.http.handle, limits)
+        return HttpServer(self._types.http.handle, limits, ANY_ORIGIN)
 
     def shut_down(self) -> None:
         """Ends ``serve``: accept nobody, finish what is in flight, say goodbye. Safe to call again."""

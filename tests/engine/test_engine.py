@@ -187,6 +187,13 @@ async def test_both_loopbacks_are_served_on_one_port() -> None:
             assert b"404" in await exchange(address, GET)
 
 
+async def test_refusals_of_the_http_server_can_be_read_by_pages_too() -> None:
+    async with running(backend=FakeBackend()) as started:
+        answer = await exchange(started.http, b"nonsense\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"\r\naccess-control-allow-origin: *\r\n" in answer
+
+
 async def test_an_address_in_use_is_a_configuration_error() -> None:
     async with running(backend=FakeBackend()) as started:
         for settings in (

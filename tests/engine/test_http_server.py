@@ -69,14 +69,19 @@ class Bench:
     answer: HttpResponse = field(default_factory=lambda: HttpResponse(200, [("content-type", "text/plain")], b"hello"))
     gate: trio.Event | None = None
     requests: list[HttpRequest] = field(default_factory=list)
+    left: int = 0
+    """How many requests the handler has left, whichever way."""
 
     def __post_init__(self) -> None:
-        self.server = HttpServer(self.handle, self.limits)
+        self.server = HttpServer(self.handle, self.limits, [("x-refused", "yes")])
 
     async def handle(self, request: HttpRequest) -> HttpResponse:
         self.requests.append(request)
-        if self.gate is not None:
-            await self.gate.wait()
+        try:
+            if self.gate is not None:
+                await self.gate.wait()
+        finally:
+            self.left += 1
         return self.answer
 
     @asynccontextmanager
@@ -282,6 +287,67 @@ async def test_what_is_not_http_is_400(nursery: trio.Nursery, raw: bytes) -> Non
     assert bench.requests == []
 
 
+@pytest.mark.parametrize(
+    ("raw", "status", "text"),
+    [
+        (b"GET /sp ace HTTP/1.1\r\n\r\n", 400, "illegal request line"),
+        (b"GET / HTTP/1.1\r\nbad name: x\r\n\r\n", 400, "illegal header line"),
+        (get("/", "Transfer-Encoding: chunked", method="POST") + b"zz\r\n", 400, "illegal chunk header"),
+        (b"GET / HTTP/1.1\r\n\r\n", 400, "Missing mandatory Host: header"),
+        (b"GET / HTTP/1.1\r\nX: " + b"y" * 2048, 431, "the request head exceeds the limit of 1024 bytes"),
+        (get("/", "Transfer-Encoding: gzip", method="POST"), 501, "Only Transfer-Encoding: chunked is supported"),
+    ],
+)
+async def test_a_refusal_is_plain_text_with_the_headers_of_refusals(
+    nursery: trio.Nursery, raw: bytes, status: int, text: str
+) -> None:
+    bench = Bench(nursery)
+    async with bench.client() as client:
+        await client.send(raw)
+        got, headers, body = await client.response()
+    assert (got, json.loads(body)["error"]["message"]) == (status, text)
+    assert headers["x-refused"] == "yes"
+
+
+@pytest.mark.parametrize("order", [1, -1])
+async def test_two_framings_at_once_are_refused(nursery: trio.Nursery, order: int) -> None:
+    """RFC 9112, 6.1: it may be an attempt at request smuggling."""
+    bench = Bench(nursery)
+    framings = ["Content-Length: 3", "Transfer-Encoding: chunked"][::order]
+    async with bench.client() as client:
+        await client.send(get("/", *framings, method="POST") + b"3\r\nabc\r\n0\r\n\r\n" + get("/smuggled"))
+        status, headers, body = await client.response("POST")
+        assert (status, code(body), headers["connection"]) == (400, "BAD_REQUEST", "close")
+        await client.stream.send_eof()
+        await client.closed()
+    assert bench.requests == []
+
+
+async def test_http_1_0_has_no_chunks(nursery: trio.Nursery) -> None:
+    """RFC 9112, 6.1: its framing is faulty."""
+    bench = Bench(nursery)
+    async with bench.client() as client:
+        await client.send(b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
+        assert (await client.response("POST"))[0] == 400
+    assert bench.requests == []
+
+
+@pytest.mark.parametrize(
+    ("status", "line"),
+    [
+        (200, b"HTTP/1.1 200 OK\r\n"),
+        (422, b"HTTP/1.1 422 Unprocessable Content\r\n"),
+        (504, b"HTTP/1.1 504 Gateway Timeout\r\n"),
+        (799, b"HTTP/1.1 799 \r\n"),
+    ],
+)
+async def test_the_status_line_has_the_standard_phrase(nursery: trio.Nursery, status: int, line: bytes) -> None:
+    bench = Bench(nursery, answer=HttpResponse(status))
+    async with bench.client() as client:
+        await client.send(get())
+        assert bytes(await client.stream.receive_some(4096)).startswith(line)
+
+
 async def test_a_slow_head_is_408(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     bench = Bench(nursery)
     async with bench.client() as client:
@@ -359,6 +425,47 @@ async def test_a_vanished_client_leaves_nothing(nursery: trio.Nursery) -> None:
     bench.gate.set()
     await bench.server.drain()
     assert bench.server.connections == 0
+
+
+# Clients that leave
+
+
+async def test_a_client_that_leaves_ends_its_request(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    bench = Bench(nursery, gate=trio.Event())
+    async with bench.client() as client:
+        await client.send(get())
+        await trio.testing.wait_all_tasks_blocked()
+        assert (bench.server.connections, len(bench.requests)) == (1, 1)
+    await bench.server.drain()
+    assert bench.left == 1, "the handler was cancelled: nobody opens its gate"
+
+
+async def test_waiting_for_the_end_loses_no_pipelined_byte(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    bench = Bench(nursery, gate=trio.Event())
+    assert bench.gate is not None
+    pipelined = b"".join(get(f"/{number}") for number in range(1, 5))
+    async with bench.client() as client:
+        await client.send(get("/0"))
+        await trio.sleep(2 * LIMITS.leave_ms / 1000)
+        for byte in pipelined:
+            await client.send(bytes([byte]))
+            await trio.testing.wait_all_tasks_blocked()
+        assert len(bench.requests) == 1
+        bench.gate.set()
+        for _ in range(5):
+            assert (await client.response())[0] == 200
+    assert [one.path for one in bench.requests] == [f"/{number}" for number in range(5)]
+
+
+async def test_what_is_read_ahead_is_bounded(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    bench = Bench(nursery, gate=trio.Event())
+    ours, theirs = trio.testing.lockstep_stream_pair()
+    nursery.start_soon(bench.server.serve_stream, theirs)
+    await ours.send_all(get())
+    await ours.send_all(b"x" * LIMITS.head_bytes_max)
+    with trio.move_on_after(10 * LIMITS.leave_ms / 1000) as limit:
+        await ours.send_all(b"x")
+    assert limit.cancelled_caught
 
 
 # Stopping
