@@ -13,7 +13,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from iii_fast.errors import WireError
 from iii_fast.triggers import state as state_module
-from iii_fast.triggers.state import HANDLER_S_MAX, StateTrigger
+from iii_fast.triggers.state import DROPPED_LOG_S, EVENT_BYTES, HANDLER_S_MAX, StateTrigger
 from tests.engine.fake_backend import FakeBackend
 from tests.triggers.bench import make, returns, trigger
 
@@ -180,6 +180,92 @@ async def test_waiting_events_are_bounded_per_trigger(
         change(kind, 9)
         await kind.drain()
         assert numbers(backend, "slow") == [0, 1, 2, 9], "there is room again"
+
+
+async def test_waiting_events_share_a_budget_of_bytes(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    event = json.dumps({"scope": "s", "key": "k", "n": 0}).encode()
+    monkeypatch.setattr(state_module, "WAITING_BYTES_MAX", 3 * (len(event) + EVENT_BYTES))
+    async with state() as (backend, kind):
+        backend.held |= {"f", "g"}
+        kind.bind(trigger("state", {}, "f", "1"))
+        kind.bind(trigger("state", {}, "g", "2"))
+        change(kind, 0)
+        change(kind, 1)
+        await wait_all_tasks_blocked()
+        assert "State trigger '2' is too slow: 1 events dropped so far" in caplog.text
+        backend.settle_held(0, None, "f")
+        backend.settle_held(0, None, "g")
+        await wait_all_tasks_blocked()
+        assert (numbers(backend, "f"), numbers(backend, "g")) == ([0, 1], [0])
+        backend.settle_held(1, None, "f")
+        await kind.drain()
+        change(kind, 2)
+        await wait_all_tasks_blocked()
+        assert (numbers(backend, "f"), numbers(backend, "g")) == ([0, 1, 2], [0, 2]), "there is room again"
+
+
+async def test_dropped_events_are_all_counted_and_not_a_line_each(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
+) -> None:
+    monkeypatch.setattr(state_module, "EVENTS_WAITING_MAX", 1)
+    async with state() as (backend, kind):
+        backend.held.add("f")
+        kind.bind(trigger("state", {}))
+
+        def logged() -> list[str]:
+            return [record.getMessage().split(": ")[1].split()[0] for record in caplog.records]
+
+        for number in range(101):
+            change(kind, number)
+        await wait_all_tasks_blocked()
+        assert logged() == ["100"]
+        change(kind, 101)
+        await trio.sleep(DROPPED_LOG_S / 2)
+        change(kind, 102)
+        await trio.sleep(DROPPED_LOG_S * 2)
+        assert logged() == ["100", "102"]
+        change(kind, 103)
+        await wait_all_tasks_blocked()
+        change(kind, 104)
+    assert logged() == ["100", "102", "103", "104"], "also the last ones"
+
+
+async def test_unbinding_tells_what_it_drops_and_gives_the_room_back(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with state() as (backend, kind):
+        backend.held.add("f")
+        bound = trigger("state", {})
+        kind.bind(bound)
+        for key in "ab":
+            for number in range(4):
+                change(kind, number, key)
+        await wait_all_tasks_blocked()
+        kind.unbind(bound)
+        assert "State trigger 't' is unbound: 6 waiting events dropped" in caplog.text
+        monkeypatch.setattr(state_module, "WAITING_BYTES_MAX", kind._waiting_bytes)
+        for _ in range(2):
+            backend.settle_held(0)
+            del backend.invocations[0]
+        await kind.drain()
+        assert kind._waiting_bytes == 0
+        caplog.clear()
+        kind.bind(bound)
+        kind.unbind(bound)
+        assert caplog.text == "", "nothing waited"
+
+
+async def test_an_event_before_the_unbinding_whose_task_had_no_turn_yet_is_delivered() -> None:
+    async with state() as (backend, kind):
+        backend.scripts["f"] = returns(None)
+        bound = trigger("state", {})
+        kind.bind(bound)
+        change(kind, 1)
+        kind.unbind(bound)
+        await kind.drain()
+        assert numbers(backend) == [1]
 
 
 async def test_drain_waits_for_every_event() -> None:

@@ -24,6 +24,13 @@ HANDLER_S_MAX: Final = 30.0
 EVENTS_WAITING_MAX: Final = 10_000
 """Per trigger. The writer cannot be slowed down from here, so beyond this new events are dropped, and logged."""
 
+WAITING_BYTES_MAX: Final = 128 << 20
+"""Of all triggers together, an event counted once for each that holds it. Two events of the largest message fit."""
+EVENT_BYTES: Final = 500
+"""What a waiting event costs beside its text."""
+DROPPED_LOG_S: Final = 10.0
+"""At most one line about dropped events per trigger in this time; in the end all are counted."""
+
 
 # Config
 
@@ -39,13 +46,23 @@ class _Watch:
     lines: dict[tuple[str, str], deque[bytes]] = field(default_factory=dict)
     waiting: int = 0
     dropped: int = 0
-    bound: bool = True
+    dropped_logged: int = 0
+    quiet: bool = False
+    """Whether a line about dropped events was written just now."""
 
     @staticmethod
     def read(trigger: Trigger) -> _Watch:
         """Raises ``WireError`` for a config that cannot be bound."""
         config = members(trigger.config)
         return _Watch(trigger, optional_string(config, "scope"), optional_string(config, "key"), condition(config))
+
+    def log_dropped(self) -> bool:
+        """Tells how many events were dropped, if that is news; returns whether it was."""
+        if self.dropped == self.dropped_logged:
+            return False
+        logger.error("State trigger %r is too slow: %d events dropped so far", self.trigger.id, self.dropped)
+        self.dropped_logged = self.dropped
+        return True
 
 
 class StateTrigger:
@@ -58,6 +75,7 @@ class StateTrigger:
         self._backend = backend
         self._watches: dict[str, _Watch] = {}
         self._by_scope: dict[str | None, dict[str, _Watch]] = {}
+        self._waiting_bytes = 0
         self._nursery: trio.Nursery | None = None
         self._running = 0
         self._idle = trio.Event()
@@ -72,14 +90,23 @@ class StateTrigger:
         self._backend.watch(watch.scope)
 
     def unbind(self, trigger: Trigger) -> None:
-        """Stops watching; events that wait are dropped, the handlers under way finish."""
+        """Stops watching; events that wait are dropped, and logged; the handlers under way finish."""
         watch = self._watches.pop(trigger.id)
         group = self._by_scope[watch.scope]
         del group[trigger.id]
         if not group:
             del self._by_scope[watch.scope]
-        watch.bound = False
         self._backend.unwatch(watch.scope)
+        if waiting := self._drop_waiting(watch):
+            logger.warning("State trigger %r is unbound: %d waiting events dropped", trigger.id, waiting)
+
+    def _drop_waiting(self, watch: _Watch) -> int:
+        """Leaves of each line the event that is under way; returns how many went."""
+        before = watch.waiting
+        for line in watch.lines.values():
+            while len(line) > 1:
+                self._give_back(watch, line.pop())
+        return before - watch.waiting
 
     # Run, fire
 
@@ -105,28 +132,43 @@ class StateTrigger:
                     self._add(watch, (scope, key), event)
 
     def _add(self, watch: _Watch, address: tuple[str, str], event: bytes) -> None:
-        if watch.waiting >= EVENTS_WAITING_MAX:
+        assert self._nursery is not None, "StateTrigger.run has not started"
+        size = EVENT_BYTES + len(event)
+        if watch.waiting >= EVENTS_WAITING_MAX or self._waiting_bytes + size > WAITING_BYTES_MAX:
             watch.dropped += 1
-            if watch.dropped % EVENTS_WAITING_MAX == 1:
-                logger.error("State trigger %r is too slow: %d events dropped so far", watch.trigger.id, watch.dropped)
+            if not watch.quiet:
+                watch.quiet = True
+                self._nursery.start_soon(self._log_dropped, watch)
             return
         watch.waiting += 1
+        self._waiting_bytes += size
         line = watch.lines.get(address)
         if line is not None:
             line.append(event)
             return
         watch.lines[address] = deque([event])
-        assert self._nursery is not None, "StateTrigger.run has not started"
         self._running += 1
         self._nursery.start_soon(self._work_off, watch, address)
+
+    def _give_back(self, watch: _Watch, event: bytes) -> None:
+        watch.waiting -= 1
+        self._waiting_bytes -= EVENT_BYTES + len(event)
+
+    @staticmethod
+    async def _log_dropped(watch: _Watch) -> None:
+        try:
+            while watch.log_dropped():  # noqa: ASYNC110 - a pace, not a wait for something
+                await trio.sleep(DROPPED_LOG_S)
+        finally:
+            watch.quiet = False
+            watch.log_dropped()
 
     async def _work_off(self, watch: _Watch, address: tuple[str, str]) -> None:
         line = watch.lines[address]
         try:
-            while line and watch.bound:
+            while line:
                 await self._deliver(watch, line[0])
-                line.popleft()
-                watch.waiting -= 1
+                self._give_back(watch, line.popleft())
         finally:
             del watch.lines[address]
             self._running -= 1
