@@ -439,3 +439,23 @@ def test_a_trigger_for_another_namespace_is_parked(bench: Bench) -> None:
     bench.send(CONSUMER, "unregistertrigger", id="t")
     bench.register(trigger_type="own", trigger_namespace="team")
     assert (bench.own.bound, bench.sent()) == ([], [])
+
+
+def test_a_trigger_type_that_nobody_provides_is_named_once_in_the_log(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    for number in range(3):
+        bench.register(id=str(number), trigger_type="subscribe")
+    bench.register(id="other", trigger_type="stream")
+    assert [record.getMessage() for record in caplog.records] == [
+        "Trigger '0' is parked: nobody provides trigger type 'subscribe'",
+        "Trigger 'other' is parked: nobody provides trigger type 'stream'",
+    ]
+    caplog.clear()
+    bench.provide(PROVIDER, "subscribe")
+    assert caplog.text == ""
+    bench.registry.closed(PROVIDER)
+    assert [record.getMessage() for record in caplog.records] == [
+        "3 triggers are parked: nobody provides trigger type 'subscribe' any more"
+    ]

@@ -166,6 +166,9 @@ class Registry:
         elif providers := self._providers.get(registration.type):
             binding.at = providers[-1]
             self._push(providers[-1], registration.to_provider())
+        elif len(self._bindings_to[registration.type]) == 1:
+            # Once per type: a worker may bring thousands before the provider is there.
+            logger.info("Trigger %r is parked: nobody provides trigger type %r", registration.id, registration.type.id)
 
     def _bind_own(self, binding: Binding, own: TriggerType) -> None:
         registration = binding.registration
@@ -257,7 +260,10 @@ class Registry:
     def _move(self, key: TypeKey) -> None:
         """Takes every trigger of a type to its current provider, also those that a provider refused before."""
         current = self._providers.get(key, [None])[-1]
-        for binding in list(self._bindings_to.get(key, {}).values()):
+        bindings = list(self._bindings_to.get(key, {}).values())
+        if current is None and bindings:
+            logger.info("%d triggers are parked: nobody provides trigger type %r any more", len(bindings), key.id)
+        for binding in bindings:
             if binding.at != current:
                 self._unbind(binding)
             if current is not None:
