@@ -1,6 +1,6 @@
-"""The ``cron`` trigger type: one schedule for all jobs, in UTC. Touches the clock it is given.
+"""The ``cron`` trigger type: one schedule for all triggers, in UTC. Touches the clock it is given.
 
-A job never overlaps itself, also across a registration of the same trigger id: a tick that comes while it runs is
+A trigger never overlaps itself, also when its id is registered again: a tick that comes while it runs is
 skipped. Ticks missed while the engine was down are not made up for.
 """
 
@@ -28,7 +28,7 @@ EXPRESSION_CHARACTERS_MAX: Final = 256
 YEARS_AHEAD_MAX: Final = 130
 """How far the next tick is searched: all years that an expression can name, from 1970 to 2099."""
 RUN_S_MAX: Final = 3_600.0
-"""A handler that hangs must not stop its job for ever."""
+"""A handler that hangs must not stop its trigger for ever."""
 
 _SHORTHANDS: Final = {
     "@yearly": "0 0 1 1 *",
@@ -95,7 +95,9 @@ class Schedule:
 
 
 @dataclass(slots=True, eq=False)
-class _Job:
+class _Entry:
+    """A bound trigger: its config, read."""
+
     trigger: Trigger
     schedule: Schedule
     condition: str | None
@@ -108,7 +110,7 @@ class _Job:
 class _Tick:
     at: float
     order: int
-    job: _Job = field(compare=False)
+    entry: _Entry = field(compare=False)
 
 
 class CronTrigger:
@@ -119,7 +121,7 @@ class CronTrigger:
     def __init__(self, invoker: Invoker, clock: Clock) -> None:
         self._invoker = invoker
         self._clock = clock
-        self._jobs: dict[str, _Job] = {}
+        self._entries: dict[str, _Entry] = {}
         self._ticks: list[_Tick] = []
         self._dead = 0
         self._order = itertools.count()
@@ -131,26 +133,26 @@ class CronTrigger:
     # Bind, unbind
 
     def bind(self, trigger: Trigger) -> None:
-        """Schedules a job. Raises ``WireError``."""
+        """Schedules a trigger. Raises ``WireError``."""
         schedule = Schedule.read(trigger.config)
-        job = _Job(trigger, schedule, condition(members(trigger.config)))
-        if not self._schedule(job):
+        entry = _Entry(trigger, schedule, condition(members(trigger.config)))
+        if not self._schedule(entry):
             raise refused(f"Invalid cron expression '{trigger.config['expression']}': it never fires")
-        self._jobs[trigger.id] = job
+        self._entries[trigger.id] = entry
 
     def unbind(self, trigger: Trigger) -> None:
-        """Ends a job; a run under way finishes."""
-        job = self._jobs.pop(trigger.id)
-        job.bound = False
-        if job.waiting:
+        """Ends its ticks; a run under way finishes."""
+        entry = self._entries.pop(trigger.id)
+        entry.bound = False
+        if entry.waiting:
             self._dead += 1
             self._drop_dead_ticks()
             self._changed.set()
 
     def _drop_dead_ticks(self) -> None:
-        """Looks at every tick only when more than half are dead: a worker that leaves may have thousands of jobs."""
+        """Looks at every tick only when more than half are dead: a worker that leaves may have thousands of triggers."""
         if self._dead > len(self._ticks) // 2:
-            self._ticks = [tick for tick in self._ticks if tick.job.bound]
+            self._ticks = [tick for tick in self._ticks if tick.entry.bound]
             heapq.heapify(self._ticks)
             self._dead = 0
 
@@ -169,7 +171,7 @@ class CronTrigger:
                     await self._changed.wait()
 
     async def drain(self) -> None:
-        """Stops the schedule and returns when no job runs."""
+        """Stops the schedule and returns when none runs."""
         self._stopped = True
         self._changed.set()
         await trio.lowlevel.checkpoint()
@@ -194,30 +196,30 @@ class CronTrigger:
         now = self._clock.now()
         while self._ticks and self._ticks[0].at <= now and not self._stopped:
             tick = heapq.heappop(self._ticks)
-            job = tick.job
-            job.waiting = False
-            if not job.bound:
+            entry = tick.entry
+            entry.waiting = False
+            if not entry.bound:
                 self._dead -= 1
                 continue
-            if not self._schedule(job):
-                logger.info("Cron job %r has no tick left", job.trigger.id)
-            if job.trigger.id in self._running:
-                logger.info("Cron job %r still runs, its tick is skipped", job.trigger.id)
+            if not self._schedule(entry):
+                logger.info("Cron trigger %r has no tick left", entry.trigger.id)
+            if entry.trigger.id in self._running:
+                logger.info("Cron trigger %r still runs, its tick is skipped", entry.trigger.id)
                 continue
-            self._running.add(job.trigger.id)
-            nursery.start_soon(self._fire, job, tick.at, now)
+            self._running.add(entry.trigger.id)
+            nursery.start_soon(self._fire, entry, tick.at, now)
 
-    def _schedule(self, job: _Job) -> bool:
-        at = job.schedule.after(self._clock.now())
+    def _schedule(self, entry: _Entry) -> bool:
+        at = entry.schedule.after(self._clock.now())
         if at is None:
             return False
-        heapq.heappush(self._ticks, _Tick(at, next(self._order), job))
-        job.waiting = True
+        heapq.heappush(self._ticks, _Tick(at, next(self._order), entry))
+        entry.waiting = True
         self._changed.set()
         return True
 
-    async def _fire(self, job: _Job, scheduled: float, actual: float) -> None:
-        trigger = job.trigger
+    async def _fire(self, entry: _Entry, scheduled: float, actual: float) -> None:
+        trigger = entry.trigger
         data = encode(
             {
                 "trigger": "cron",
@@ -228,14 +230,14 @@ class CronTrigger:
         )
         try:
             with trio.move_on_after(RUN_S_MAX) as limit:
-                if await self._invoker.allows(job.condition, data):
+                if await self._invoker.allows(entry.condition, data):
                     await self._invoker.invoke(trigger.function_id, data, metadata=trigger.metadata)
             if limit.cancelled_caught:
-                logger.error("Cron job %r did not finish in %d s, it is given up", trigger.id, RUN_S_MAX)
+                logger.error("Cron trigger %r did not finish in %d s, it is given up", trigger.id, RUN_S_MAX)
         except WireError as error:
-            logger.warning("Cron job %r failed in %s: %s", trigger.id, trigger.function_id, error)
+            logger.warning("Cron trigger %r failed in %s: %s", trigger.id, trigger.function_id, error)
         except Exception:
-            logger.exception("Bug in cron job %r", trigger.id)
+            logger.exception("Bug in cron trigger %r", trigger.id)
         finally:
             self._running.discard(trigger.id)
             self._idle.set()

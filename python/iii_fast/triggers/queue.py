@@ -39,7 +39,7 @@ _HONOURED: Final = frozenset({"type", "maxRetries", "concurrency", "backoffDelay
 
 
 @dataclass(frozen=True, slots=True)
-class Subscription:
+class Subscriber:
     """A bound trigger: its config, read."""
 
     trigger: Trigger
@@ -48,14 +48,14 @@ class Subscription:
     config: QueueConfig
 
     @staticmethod
-    def read(trigger: Trigger, defaults: QueueConfig) -> Subscription:
+    def read(trigger: Trigger, defaults: QueueConfig) -> Subscriber:
         """Raises ``WireError`` for a config that cannot be bound."""
         config = config_members(trigger.config)
         topic = optional_string(config, "topic") or optional_string(config, "queue")
         if not topic:
             raise refused(f"topic is required for {trigger.trigger_type} triggers")
         own = config_members(config.get("queue_config"))
-        return Subscription(trigger, topic, condition(config), _overridden(_flat(defaults, config), own))
+        return Subscriber(trigger, topic, condition(config), _overridden(_flat(defaults, config), own))
 
 
 def _flat(defaults: QueueConfig, config: dict[str, Any]) -> QueueConfig:
@@ -96,7 +96,7 @@ class _Lane:
     topic: str
     function_id: str
     queue: JobQueue
-    subscriptions: list[Subscription] = field(default_factory=list)
+    subscribers: list[Subscriber] = field(default_factory=list)
     detached_at: float = 0.0
 
     @property
@@ -106,7 +106,7 @@ class _Lane:
 
     def use_newest(self) -> None:
         """The newest trigger decides how jobs run."""
-        newest = self.subscriptions[-1]
+        newest = self.subscribers[-1]
         kind = self.queue.config.kind
         self.queue.config = newest.config
         self.queue.condition = newest.condition
@@ -131,7 +131,7 @@ class QueueTrigger:
         self._settings = settings
         self._runner = JobRunner(invoker, QUEUE_BYTES_MAX)
         self._topics: dict[str, _Topic] = {}
-        self._subscriptions: dict[str, Subscription] = {}
+        self._subscribers: dict[str, Subscriber] = {}
         self._detached: dict[_Lane, None] = {}
         self._queues = {name: JobQueue(name, config, self._runner) for name, config in settings.queue_configs.items()}
 
@@ -139,16 +139,16 @@ class QueueTrigger:
 
     def bind(self, trigger: Trigger) -> None:
         """Subscribes a function to a topic. Raises ``WireError``."""
-        subscription = Subscription.read(trigger, self._settings.topic)
-        topic = self._topics.setdefault(subscription.topic, _Topic())
+        subscriber = Subscriber.read(trigger, self._settings.topic)
+        topic = self._topics.setdefault(subscriber.topic, _Topic())
         lane = topic.lanes.get(trigger.function_id)
         if lane is None:
-            name = f"{subscription.topic} -> {trigger.function_id}"
-            queue = JobQueue(name, subscription.config, self._runner)
-            lane = topic.lanes[trigger.function_id] = _Lane(subscription.topic, trigger.function_id, queue)
+            name = f"{subscriber.topic} -> {trigger.function_id}"
+            queue = JobQueue(name, subscriber.config, self._runner)
+            lane = topic.lanes[trigger.function_id] = _Lane(subscriber.topic, trigger.function_id, queue)
         self._detached.pop(lane, None)
-        self._subscriptions[trigger.id] = subscription
-        lane.subscriptions.append(subscription)
+        self._subscribers[trigger.id] = subscriber
+        lane.subscribers.append(subscriber)
         lane.use_newest()
         lane.queue.open = True
         while topic.waiting:
@@ -159,11 +159,11 @@ class QueueTrigger:
         lane.queue.pump()
 
     def unbind(self, trigger: Trigger) -> None:
-        """Ends a subscription; jobs under way finish, the others wait for a while for the function to come back."""
-        subscription = self._subscriptions.pop(trigger.id)
-        lane = self._topics[subscription.topic].lanes[trigger.function_id]
-        lane.subscriptions.remove(subscription)
-        if lane.subscriptions:
+        """Ends it; jobs under way finish, the others wait for a while for the function to come back."""
+        subscriber = self._subscribers.pop(trigger.id)
+        lane = self._topics[subscriber.topic].lanes[trigger.function_id]
+        lane.subscribers.remove(subscriber)
+        if lane.subscribers:
             lane.use_newest()
             lane.queue.pump()
             return

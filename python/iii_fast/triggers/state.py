@@ -36,7 +36,7 @@ DROPPED_LOG_S: Final = 10.0
 
 
 @dataclass(slots=True, eq=False)
-class _Watch:
+class _Bound:
     """A bound trigger: its config, read, and its events that are not handled yet, by scope and key."""
 
     trigger: Trigger
@@ -51,10 +51,10 @@ class _Watch:
     """Whether a line about dropped events was written just now."""
 
     @staticmethod
-    def read(trigger: Trigger) -> _Watch:
+    def read(trigger: Trigger) -> _Bound:
         """Raises ``WireError`` for a config that cannot be bound."""
         config = members(trigger.config)
-        return _Watch(trigger, optional_string(config, "scope"), optional_string(config, "key"), condition(config))
+        return _Bound(trigger, optional_string(config, "scope"), optional_string(config, "key"), condition(config))
 
     def log_dropped(self) -> bool:
         """Tells how many events were dropped, if that is news; returns whether it was."""
@@ -73,8 +73,8 @@ class StateTrigger:
     def __init__(self, invoker: Invoker, backend: Backend) -> None:
         self._invoker = invoker
         self._backend = backend
-        self._watches: dict[str, _Watch] = {}
-        self._by_scope: dict[str | None, dict[str, _Watch]] = {}
+        self._bound: dict[str, _Bound] = {}
+        self._by_scope: dict[str | None, dict[str, _Bound]] = {}
         self._waiting_bytes = 0
         self._nursery: trio.Nursery | None = None
         self._running = 0
@@ -84,29 +84,29 @@ class StateTrigger:
 
     def bind(self, trigger: Trigger) -> None:
         """Starts watching. Raises ``WireError``."""
-        watch = _Watch.read(trigger)
-        self._watches[trigger.id] = watch
-        self._by_scope.setdefault(watch.scope, {})[trigger.id] = watch
-        self._backend.watch(watch.scope)
+        bound = _Bound.read(trigger)
+        self._bound[trigger.id] = bound
+        self._by_scope.setdefault(bound.scope, {})[trigger.id] = bound
+        self._backend.watch(bound.scope)
 
     def unbind(self, trigger: Trigger) -> None:
         """Stops watching; events that wait are dropped, and logged; the handlers under way finish."""
-        watch = self._watches.pop(trigger.id)
-        group = self._by_scope[watch.scope]
+        bound = self._bound.pop(trigger.id)
+        group = self._by_scope[bound.scope]
         del group[trigger.id]
         if not group:
-            del self._by_scope[watch.scope]
-        self._backend.unwatch(watch.scope)
-        if waiting := self._drop_waiting(watch):
+            del self._by_scope[bound.scope]
+        self._backend.unwatch(bound.scope)
+        if waiting := self._drop_waiting(bound):
             logger.warning("State trigger %r is unbound: %d waiting events dropped", trigger.id, waiting)
 
-    def _drop_waiting(self, watch: _Watch) -> int:
+    def _drop_waiting(self, bound: _Bound) -> int:
         """Leaves of each line the event that is under way; returns how many went."""
-        before = watch.waiting
-        for line in watch.lines.values():
+        before = bound.waiting
+        for line in bound.lines.values():
             while len(line) > 1:
-                self._give_back(watch, line.pop())
-        return before - watch.waiting
+                self._give_back(bound, line.pop())
+        return before - bound.waiting
 
     # Run, fire
 
@@ -127,58 +127,58 @@ class StateTrigger:
     def changed(self, scope: str, key: str, event: bytes) -> None:
         """Takes one state event."""
         for group in (self._by_scope.get(scope), self._by_scope.get(None)):
-            for watch in (group or {}).values():
-                if watch.key is None or watch.key == key:
-                    self._add(watch, (scope, key), event)
+            for bound in (group or {}).values():
+                if bound.key is None or bound.key == key:
+                    self._add(bound, (scope, key), event)
 
-    def _add(self, watch: _Watch, address: tuple[str, str], event: bytes) -> None:
+    def _add(self, bound: _Bound, address: tuple[str, str], event: bytes) -> None:
         assert self._nursery is not None, "StateTrigger.run has not started"
         size = EVENT_BYTES + len(event)
-        if watch.waiting >= EVENTS_WAITING_MAX or self._waiting_bytes + size > WAITING_BYTES_MAX:
-            watch.dropped += 1
-            if not watch.quiet:
-                watch.quiet = True
-                self._nursery.start_soon(self._log_dropped, watch)
+        if bound.waiting >= EVENTS_WAITING_MAX or self._waiting_bytes + size > WAITING_BYTES_MAX:
+            bound.dropped += 1
+            if not bound.quiet:
+                bound.quiet = True
+                self._nursery.start_soon(self._log_dropped, bound)
             return
-        watch.waiting += 1
+        bound.waiting += 1
         self._waiting_bytes += size
-        line = watch.lines.get(address)
+        line = bound.lines.get(address)
         if line is not None:
             line.append(event)
             return
-        watch.lines[address] = deque([event])
+        bound.lines[address] = deque([event])
         self._running += 1
-        self._nursery.start_soon(self._work_off, watch, address)
+        self._nursery.start_soon(self._work_off, bound, address)
 
-    def _give_back(self, watch: _Watch, event: bytes) -> None:
-        watch.waiting -= 1
+    def _give_back(self, bound: _Bound, event: bytes) -> None:
+        bound.waiting -= 1
         self._waiting_bytes -= EVENT_BYTES + len(event)
 
     @staticmethod
-    async def _log_dropped(watch: _Watch) -> None:
+    async def _log_dropped(bound: _Bound) -> None:
         try:
-            while watch.log_dropped():  # noqa: ASYNC110 - a pace, not a wait for something
+            while bound.log_dropped():  # noqa: ASYNC110 - a pace, not a wait for something
                 await trio.sleep(DROPPED_LOG_S)
         finally:
-            watch.quiet = False
-            watch.log_dropped()
+            bound.quiet = False
+            bound.log_dropped()
 
-    async def _work_off(self, watch: _Watch, address: tuple[str, str]) -> None:
-        line = watch.lines[address]
+    async def _work_off(self, bound: _Bound, address: tuple[str, str]) -> None:
+        line = bound.lines[address]
         try:
             while line:
-                await self._deliver(watch, line[0])
-                self._give_back(watch, line.popleft())
+                await self._deliver(bound, line[0])
+                self._give_back(bound, line.popleft())
         finally:
-            del watch.lines[address]
+            del bound.lines[address]
             self._running -= 1
             self._idle.set()
 
-    async def _deliver(self, watch: _Watch, event: bytes) -> None:
-        trigger = watch.trigger
+    async def _deliver(self, bound: _Bound, event: bytes) -> None:
+        trigger = bound.trigger
         try:
             with trio.move_on_after(HANDLER_S_MAX) as limit:
-                if await self._invoker.allows(watch.condition, event):
+                if await self._invoker.allows(bound.condition, event):
                     await self._invoker.invoke(trigger.function_id, event, metadata=trigger.metadata)
             if limit.cancelled_caught:
                 logger.error("State trigger %r: no result within %d s, going on", trigger.id, HANDLER_S_MAX)
