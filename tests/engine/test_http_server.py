@@ -457,6 +457,25 @@ async def test_waiting_for_the_end_loses_no_pipelined_byte(autojump_clock: MockC
     assert [one.path for one in bench.requests] == [f"/{number}" for number in range(5)]
 
 
+@pytest.mark.parametrize("takes", [0.5, 3])
+async def test_requests_of_any_length_follow_each_other(
+    autojump_clock: MockClock, nursery: trio.Nursery, takes: float
+) -> None:
+    """However the end of a request and looking for the client's departure meet, one reads from the stream at a time."""
+    bench = Bench(nursery)
+
+    async def handle(request: HttpRequest) -> HttpResponse:
+        await trio.sleep(takes * LIMITS.leave_ms / 1000)
+        return bench.answer
+
+    bench.server.handler = handle
+    async with bench.client() as client:
+        for pause in (0.0, 0.4, 0.6, 1.0, 3.0) * 8:
+            await client.send(get())
+            assert (await client.response())[0] == 200
+            await trio.sleep(pause * LIMITS.leave_ms / 1000)
+
+
 async def test_what_is_read_ahead_is_bounded(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     bench = Bench(nursery, gate=trio.Event())
     ours, theirs = trio.testing.lockstep_stream_pair()
