@@ -150,7 +150,7 @@ class CronTrigger:
             self._changed.set()
 
     def _drop_dead_ticks(self) -> None:
-        """Looks at every tick only when more than half are dead: a worker that leaves may have thousands of triggers."""
+        """Looks at every tick only when more than half are dead: a leaving worker may have had thousands."""
         if self._dead > len(self._ticks) // 2:
             self._ticks = [tick for tick in self._ticks if tick.entry.bound]
             heapq.heapify(self._ticks)
