@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import trio
 
@@ -20,6 +21,13 @@ from iii_fast.errors import WireError, worker_error
 from iii_fast.transport.handshake import HandshakeError, upgrade
 
 log = logging.getLogger(__name__)
+
+UPGRADES_MAX: Final = 256
+"""Connections that may be on their way to an upgrade; one more is closed at once."""
+CALLS_TAKEN_MAX: Final = 64
+"""Calls taken from the data plane at once."""
+CALLS_S: Final = 0.005
+"""How long calls may keep the loop from everything else."""
 
 
 class NativeBackend:
@@ -38,6 +46,9 @@ class NativeBackend:
         if echo_path is not None:
             self._routes[echo_path] = "echo"
         self._upgrading = 0
+        self._admitted: set[trio.SocketStream] = set()
+        self._closing = False
+        self._waiting: deque[tuple[Any, ...]] = deque()
         self._next_reactor = 0
 
     # --- running -------------------------------------------------------------------------------------------------
@@ -59,47 +70,63 @@ class NativeBackend:
         wait_readable, checkpoint = trio.lowlevel.wait_readable, trio.lowlevel.checkpoint
         while True:
             await wait_readable(descriptor)
-            while turn():
-                self._handle_calls(handlers)
+            # Both, each time: sockets are served between two portions of calls.
+            while any([turn(), self._handle_calls(handlers)]):
                 await checkpoint()
-            self._handle_calls(handlers)
 
     async def _run_calls(self, handlers: _Handlers) -> None:
         descriptor = self._core.fileno()
         while True:
             await trio.lowlevel.wait_readable(descriptor)
-            self._handle_calls(handlers)
+            while self._handle_calls(handlers):
+                await trio.lowlevel.checkpoint()
 
-    def _handle_calls(self, handlers: _Handlers) -> None:
-        calls = self._core.take_calls()
-        if not calls:
-            return
-        for kind, *arguments in calls:
+    def _handle_calls(self, handlers: _Handlers) -> bool:
+        """Handles calls for about ``CALLS_S``; true when there are more."""
+        if not self._waiting:
+            self._waiting.extend(self._core.take_calls(CALLS_TAKEN_MAX))
+            if not self._waiting:
+                return False
+        until = time.monotonic() + CALLS_S
+        while self._waiting and time.monotonic() < until:
+            kind, *arguments = self._waiting.popleft()
             try:
                 handlers[kind](*arguments)
             except Exception:
                 log.exception("control plane failed on a call; this is a bug of iii-fast", extra={"call": kind})
-        self._core.handled()
+        if not self._waiting:
+            self._core.handled()
+        return True
 
     # --- connections ---------------------------------------------------------------------------------------------
 
     async def accept(self, stream: trio.SocketStream) -> None:
-        """Upgrades the connection and gives its socket to a reactor."""
+        """Upgrades the connection and gives its socket to a reactor; closes it when too many wait for that."""
+        if self._upgrading >= UPGRADES_MAX:
+            await trio.aclose_forcefully(stream)
+            return
         self._upgrading += 1
         try:
-            busy = self._core.stats()[0] + self._upgrading > self._limits.connections_max
             with trio.move_on_after(self._limits.handshake_ms / 1000) as scope:
-                upgraded = await upgrade(stream, self._routes, busy=busy)
+                upgraded = await upgrade(stream, self._routes, lambda: self._admit(stream))
             if scope.cancelled_caught:
                 log.info("handshake not finished within %d ms", self._limits.handshake_ms)
-                return
-            self._adopt(stream, self._routes[upgraded.path], upgraded.leftover)
+            elif not self._closing:  # nobody would say goodbye to it
+                self._adopt(stream, self._routes[upgraded.path], upgraded.leftover)
         except HandshakeError as error:
             log.debug("connection refused: %s", error)
         finally:
             self._upgrading -= 1
+            self._admitted.discard(stream)
             trio.lowlevel.notify_closing(stream.socket)
             stream.socket.close()
+
+    def _admit(self, stream: trio.SocketStream) -> bool:
+        """Whether there is room for one more connection; its place is kept while its 101 is on the way."""
+        if self._core.stats()[0] + len(self._admitted) >= self._limits.connections_max:
+            return False
+        self._admitted.add(stream)
+        return True
 
     def _adopt(self, stream: trio.SocketStream, purpose: str, leftover: bytes) -> None:
         socket = stream.socket
@@ -143,6 +170,7 @@ class NativeBackend:
         self._core.close(session, code, reason)
 
     def close_all(self, code: int, reason: str) -> None:
+        self._closing = True
         self._core.close_all(code, reason)
 
     def set_peer_message_max(self, session: SessionId, message_bytes_max: int) -> None:

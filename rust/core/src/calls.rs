@@ -3,6 +3,7 @@
 use crate::error::WireError;
 use crate::peer::SessionId;
 use parking_lot::Mutex;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use uuid::Uuid;
 
@@ -76,10 +77,26 @@ pub trait Wake: Send + Sync {
     fn wake(&self);
 }
 
-/// The queue. Sessions are paused while it is full, so it stays near its bound whatever workers do.
+impl Call {
+    /// Bytes of payload that it keeps.
+    fn size(&self) -> usize {
+        match self {
+            Call::Invoked(invoked) => {
+                invoked.data.len() + invoked.metadata.as_ref().map_or(0, |metadata| metadata.len())
+            }
+            Call::Message { text, .. } => text.len(),
+            Call::Settled { outcome: Outcome::Result(Some(body)), .. } => body.len(),
+            Call::Settled { outcome: Outcome::WorkerError(object), .. } => object.len(),
+            Call::Settled { .. } | Call::Closed { .. } => 0,
+        }
+    }
+}
+
+/// The queue. Sessions are paused while it is full, so it stays near its bounds whatever workers do.
 pub struct CallQueue {
-    calls: Mutex<Vec<Call>>,
+    calls: Mutex<VecDeque<Call>>,
     len: AtomicUsize,
+    bytes: AtomicUsize,
     woken: AtomicBool,
     wake: Box<dyn Wake>,
     /// Calls pushed, taken and handled since start: how a session waits until its registration has taken effect.
@@ -92,12 +109,16 @@ pub struct CallQueue {
 /// Calls that may wait for Python before reading stops: some milliseconds of Python's work.
 pub const CALLS_WAITING_MAX: usize = 8192;
 
+/// Payload bytes that may wait for Python before reading stops: a message of the largest size fits.
+pub const CALLS_WAITING_BYTES_MAX: usize = 64 << 20;
+
 impl CallQueue {
     /// An empty queue that announces itself through `wake`.
     pub fn new(wake: Box<dyn Wake>) -> Self {
         CallQueue {
             calls: Mutex::default(),
             len: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
             woken: AtomicBool::new(false),
             wake,
             pushed: AtomicU64::new(0),
@@ -111,8 +132,9 @@ impl CallQueue {
     pub fn push(&self, call: Call) -> u64 {
         let number = {
             let mut calls = self.calls.lock();
-            calls.push(call);
-            self.len.store(calls.len(), Ordering::Relaxed);
+            self.bytes.fetch_add(call.size(), Ordering::SeqCst);
+            calls.push_back(call);
+            self.len.store(calls.len(), Ordering::SeqCst);
             self.pushed.fetch_add(1, Ordering::Relaxed) + 1
         };
         self.announce();
@@ -125,7 +147,7 @@ impl CallQueue {
     }
 
     /// A session is about to pause until calls are handled. Say so before the call is pushed or [`Self::is_full`] is asked
-    /// for the last time, so that [`Self::set_handled`] cannot miss it.
+    /// for the last time, and again for all that are still paused after a resumption: [`Self::set_handled`] uses the word up.
     pub fn note_pause(&self) {
         self.paused.store(true, Ordering::SeqCst);
     }
@@ -143,17 +165,31 @@ impl CallQueue {
         }
     }
 
+    /// Whether the control loop has been woken since it last took calls.
+    pub fn is_announced(&self) -> bool {
+        self.woken.load(Ordering::Acquire)
+    }
+
     /// Reading from those who fill the queue has to stop.
     pub fn is_full(&self) -> bool {
         self.len.load(Ordering::SeqCst) >= CALLS_WAITING_MAX
+            || self.bytes.load(Ordering::SeqCst) >= CALLS_WAITING_BYTES_MAX
     }
 
-    /// Takes all calls. Only one thread does.
-    pub fn take(&self) -> Vec<Call> {
+    /// Takes the `count_max` oldest calls. Only one thread does. What is left is announced again.
+    pub fn take(&self, count_max: usize) -> Vec<Call> {
         self.woken.store(false, Ordering::Release);
         let mut calls = self.calls.lock();
-        self.len.store(0, Ordering::SeqCst);
-        self.taken.store(self.pushed.load(Ordering::Relaxed), Ordering::Relaxed);
-        std::mem::take(&mut *calls)
+        let count = calls.len().min(count_max);
+        let taken: Vec<Call> = calls.drain(..count).collect();
+        self.len.store(calls.len(), Ordering::SeqCst);
+        let left = !calls.is_empty();
+        drop(calls);
+        self.bytes.fetch_sub(taken.iter().map(Call::size).sum(), Ordering::SeqCst);
+        self.taken.fetch_add(count as u64, Ordering::Relaxed);
+        if left {
+            self.announce();
+        }
+        taken
     }
 }

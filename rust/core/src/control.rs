@@ -6,7 +6,7 @@ use crate::core::Core;
 use crate::dispatch::{self, Request, Router};
 use crate::error::WireError;
 use crate::invocation::CallerRef;
-use crate::outcome::{Reply, Settlement, write};
+use crate::outcome::{Reply, Settlement, give_up_if_flooded, write};
 use crate::parts::Parts;
 use crate::peer::SessionId;
 use crate::registry::Provider;
@@ -105,12 +105,16 @@ impl Core {
                 reply.error_object(outbox, &any_error_json(code, message, stacktrace.as_deref()));
             }
         }
+        let waiting = outbox.len();
+        give_up_if_flooded(self, router, session, waiting);
     }
 
     /// Sends one message to a worker.
     pub fn push(&self, session: SessionId, message: &[u8], router: &mut impl Router) {
         if let Some(outbox) = router.outbox(session, None) {
             outbox.text(message);
+            let waiting = outbox.len();
+            give_up_if_flooded(self, router, session, waiting);
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::outbox::Outbox;
 use crate::outcome::{IdText, Reply, Settlement, complete_error, deliver};
 use crate::parts::Parts;
 use crate::peer::{Peer, SessionId};
-use crate::registry::{Function, Provider, Taken};
+use crate::registry::{Function, Provider, Refusal};
 use crate::state::{self, StateCall};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -187,14 +187,22 @@ impl<R: Router> Dispatch<'_, R> {
         let request = Request::new(envelope, &function);
         let callee = function.peer.clone();
         check_size(&request, &callee)?;
-        let caller = if invocation_id.is_some() { CallerRef::Worker(self.peer) } else { CallerRef::Nobody };
-        let wanted = invocation_id.and_then(message::canonical_uuid);
-        let own_id = invocation_id.unwrap_or_default();
+        let Some(own_id) = invocation_id else {
+            // Nobody waits, so there is no entry: a worker that never answers void calls costs nothing.
+            return send(self.core, self.router, &callee, &request, &Uuid::new_v4());
+        };
+        let caller = CallerRef::Worker(self.peer);
+        let wanted = message::canonical_uuid(own_id);
         let id = self
             .core
             .invocations
             .begin(wanted, own_id, &caller, function.clone())
             .map_err(|error| refused(&error, own_id, self.core.limits.invocations_in_flight_max))?;
+        // Looked at after the entry was made, as for the callee in `send`: clean-up marks a peer gone before it looks for entries.
+        if self.peer.is_gone() {
+            self.core.invocations.withdraw(&id);
+            return Ok(());
+        }
         let sent = send(self.core, self.router, &callee, &request, &id);
         if sent.is_err() {
             // The entry may be gone already: whoever took it out has told the caller.
@@ -254,13 +262,22 @@ impl<R: Router> Dispatch<'_, R> {
 
     fn register(&mut self, envelope: &Envelope<'_>, text: &str) {
         let Some(id) = string(envelope.id).filter(|id| !id.is_empty()) else { return self.ignored() };
-        let Err(Taken(owner)) = self.core.registry.register(&id, self.peer, text) else { return };
+        let limits = &self.core.limits;
+        if text.len() > limits.registration_bytes_max {
+            return self.ignored();
+        }
+        let registered = self.core.registry.register(&id, self.peer, text, limits.functions_per_worker_max);
+        let owner = match registered {
+            Ok(()) => return,
+            Err(Refusal::TooMany) => return self.ignored(),
+            Err(Refusal::BuiltIn) => String::new(),
+            Err(Refusal::Owned(owner)) => owner.worker_id.to_string(),
+        };
         let mut message = b"{\"type\":\"registrationrejected\",\"code\":\"".to_vec();
         message.extend_from_slice(code::FUNCTION_NAMESPACE_CONFLICT.as_bytes());
         message.extend_from_slice(b"\",\"namespace\":\"default\",\"function_id\":");
         json::write_string(&mut message, &id);
         message.extend_from_slice(b",\"owner_worker_id\":");
-        let owner = owner.map_or(String::new(), |owner| owner.worker_id.to_string());
         json::write_string(&mut message, &owner);
         message.push(b'}');
         if let Some(outbox) = self.router.outbox(self.peer.session, None) {

@@ -2,7 +2,7 @@
 //!
 //! The life of one: [`Invocations::begin`] makes the entry *before* the request can be seen by the worker; then exactly one of
 //! [`Invocations::settle`] (the worker answered), [`Invocations::stop_worker`] (a worker left) or [`Invocations::withdraw`] (it could not be sent, or
-//! nobody waits any more) takes it out again. Entries are spread over striped locks by invocation id.
+//! nobody waits any more) takes it out again. Void calls have no entry: nobody waits for them. Entries are spread over striped locks by invocation id.
 
 use crate::peer::Peer;
 use crate::registry::Function;
@@ -30,8 +30,6 @@ pub enum Caller {
     },
     /// The control plane, by its ticket.
     Control(u64),
-    /// Nobody: the call was void.
-    Nobody,
 }
 
 /// One invocation under way.
@@ -81,7 +79,7 @@ impl Invocations {
         &self.stripes[self.hasher.hash_one(id) as usize % STRIPES]
     }
 
-    /// How many are under way that somebody waits for.
+    /// How many are under way.
     pub fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::Relaxed)
     }
@@ -134,11 +132,8 @@ impl Invocations {
                 self.tickets.lock().insert(*ticket, id);
                 Caller::Control(*ticket)
             }
-            CallerRef::Nobody => Caller::Nobody,
         };
-        if !matches!(caller, Caller::Nobody) {
-            self.in_flight.fetch_add(1, Ordering::Relaxed);
-        }
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
         Pending { caller, function }
     }
 
@@ -151,7 +146,6 @@ impl Invocations {
             Caller::Control(ticket) => {
                 self.tickets.lock().remove(ticket);
             }
-            Caller::Nobody => return pending,
         }
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
         pending
@@ -213,6 +207,4 @@ pub enum CallerRef<'a> {
     Worker(&'a Arc<Peer>),
     /// The control plane's ticket.
     Control(u64),
-    /// A void call.
-    Nobody,
 }

@@ -24,6 +24,10 @@ pub struct Limits {
     pub outbox_bytes_max: usize,
     /// Invocations one connection may wait for.
     pub invocations_in_flight_max: u32,
+    /// Functions one worker may register.
+    pub functions_per_worker_max: usize,
+    /// Largest `registerfunction` message, bytes: it is kept as it came.
+    pub registration_bytes_max: usize,
     /// Silence after which a peer is pinged, ms.
     pub ping_interval_ms: u64,
     /// Silence after which a peer is given up, ms.
@@ -44,6 +48,8 @@ impl Default for Limits {
             outbox_throttle_bytes: 8 << 20,
             outbox_bytes_max: 160 << 20,
             invocations_in_flight_max: 100_000,
+            functions_per_worker_max: 10_000,
+            registration_bytes_max: 1 << 20,
             ping_interval_ms: 20_000,
             silence_ms: 60_000,
             stall_ms: 30_000,

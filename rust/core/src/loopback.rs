@@ -135,7 +135,7 @@ impl Loopback {
 
     /// The calls that wait for the control plane; call [`Self::handled`] when they are dealt with.
     pub fn take_calls(&mut self) -> Vec<Call> {
-        self.core.calls.take()
+        self.core.calls.take(usize::MAX)
     }
 
     /// The calls that were taken are dealt with.

@@ -25,6 +25,9 @@ impl Segment {
     }
 }
 
+/// Written bytes that are not worth moving the rest for.
+const COMPACT_BYTES_MIN: usize = 64 << 10;
+
 /// What one peer has still to be sent.
 #[derive(Default)]
 pub struct Outbox {
@@ -127,6 +130,19 @@ impl Outbox {
         if self.written == self.tail.len() {
             self.tail.clear();
             self.written = 0;
+        } else if self.written >= COMPACT_BYTES_MIN && self.written >= self.tail.len() / 2 {
+            self.compact();
+        }
+    }
+
+    /// Forgets what is written, so that an outbox that never quite empties does not grow by all that passes through it. What
+    /// moves is at most as much as what goes.
+    #[cold]
+    fn compact(&mut self) {
+        self.tail.drain(..self.written);
+        self.written = 0;
+        if self.tail.capacity() > 4 * self.tail.len() + COMPACT_BYTES_MIN {
+            self.tail.shrink_to(2 * self.tail.len());
         }
     }
 
@@ -149,11 +165,6 @@ impl Outbox {
     /// Whether it needs [`Self::lend`].
     pub fn is_bare(&self) -> bool {
         self.tail.capacity() == 0
-    }
-
-    /// Drops everything that waits.
-    pub fn clear(&mut self) {
-        *self = Outbox::default();
     }
 
     /// Copies out everything that waits and leaves the outbox empty.
@@ -248,6 +259,20 @@ mod tests {
         assert_eq!(&bytes[..10], b"first\x81\x03abc");
         assert_eq!(&bytes[bytes.len() - 3..], b"end");
         assert_eq!(bytes.len(), 10 + large.len() + 3);
+    }
+
+    #[test]
+    fn an_outbox_that_never_quite_empties_does_not_grow() {
+        let mut outbox = Outbox::default();
+        let message = vec![5u8; 3000];
+        outbox.text(&message);
+        for _ in 0..100_000 {
+            outbox.text(&message);
+            outbox.advance(message.len() + 4);
+            assert!(outbox.tail.capacity() < 8 * COMPACT_BYTES_MIN, "{} bytes are kept", outbox.tail.capacity());
+        }
+        assert_eq!(outbox.len(), message.len() + 4);
+        assert_eq!(outbox.take_bytes()[4..], message);
     }
 
     #[test]

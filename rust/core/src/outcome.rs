@@ -9,6 +9,7 @@ use crate::invocation::{Caller, InvocationId, Pending};
 use crate::limits::JSON_DEPTH_MAX;
 use crate::outbox::Outbox;
 use crate::parts::Parts;
+use crate::peer::SessionId;
 use crate::state::Answer;
 use std::borrow::Cow;
 use std::sync::atomic::Ordering;
@@ -197,7 +198,6 @@ pub enum Settlement<'a> {
 /// Gives an outcome to whoever waits for it.
 pub fn deliver(core: &Core, router: &mut impl Router, id: &InvocationId, pending: Pending, outcome: Settlement<'_>) {
     match pending.caller {
-        Caller::Nobody => {}
         Caller::Control(ticket) => {
             core.calls.push(Call::Settled { ticket, outcome: owned(outcome) });
         }
@@ -210,12 +210,16 @@ pub fn deliver(core: &Core, router: &mut impl Router, id: &InvocationId, pending
             };
             let Some(outbox) = router.outbox(peer.session, None) else { return };
             write(&reply, outbox, outcome);
-            // A caller that does not read its results: throttling it does not stop those that are on their way.
             let waiting = outbox.len().max(peer.outbox_bytes.load(Ordering::Relaxed));
-            if waiting > core.limits.outbox_bytes_max {
-                router.close(peer.session, 1008, "does not read: more than outbox_bytes_max waits for it");
-            }
+            give_up_if_flooded(core, router, peer.session, waiting);
         }
+    }
+}
+
+/// Closes a peer that does not read what it asked for: throttling it does not stop what is on its way already.
+pub fn give_up_if_flooded(core: &Core, router: &mut impl Router, session: SessionId, waiting: usize) {
+    if waiting > core.limits.outbox_bytes_max {
+        router.close(session, 1008, "does not read: more than outbox_bytes_max waits for it");
     }
 }
 

@@ -1,7 +1,7 @@
 //! What several sessions need to know of one worker connection, shared between reactors.
 
 use parking_lot::{Mutex, RwLock};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use uuid::Uuid;
@@ -67,7 +67,7 @@ pub struct Peer {
     /// Bytes in its outbox, as its reactor last saw them.
     pub outbox_bytes: AtomicUsize,
     /// Ids of the functions it registered, for clean-up.
-    pub(crate) functions: Mutex<Vec<Box<str>>>,
+    pub(crate) functions: Mutex<HashSet<Box<str>>>,
 }
 
 impl Peer {
@@ -85,7 +85,7 @@ impl Peer {
             executing: AtomicU32::new(0),
             message_bytes_max: AtomicUsize::new(message_bytes_max),
             outbox_bytes: AtomicUsize::new(0),
-            functions: Mutex::new(Vec::new()),
+            functions: Mutex::default(),
         }
     }
 

@@ -32,9 +32,16 @@ pub enum Provider {
     Control,
 }
 
-/// Why a registration was refused: who owns the id. `None`: it is built in.
+/// Why a registration was refused.
 #[derive(Debug)]
-pub struct Taken(pub Option<Arc<Peer>>);
+pub enum Refusal {
+    /// The id is built in.
+    BuiltIn,
+    /// Another worker has it.
+    Owned(Arc<Peer>),
+    /// The worker has as many functions as one may have.
+    TooMany,
+}
 
 fn json_text(id: &str) -> Box<str> {
     let mut text = Vec::with_capacity(id.len() + 2);
@@ -67,10 +74,16 @@ impl Registry {
         StateCall::from_function_id(id).is_some() || self.functions.read().contains_key(id)
     }
 
-    /// Registers or replaces a function of `peer`. Does nothing for a worker that is already gone.
-    pub fn register(&self, id: &str, peer: &Arc<Peer>, registration: &str) -> Result<(), Taken> {
+    /// Registers or replaces a function of `peer`, which may have `functions_max`. Does nothing for a worker that is already gone.
+    pub fn register(
+        &self,
+        id: &str,
+        peer: &Arc<Peer>,
+        registration: &str,
+        functions_max: usize,
+    ) -> Result<(), Refusal> {
         if StateCall::from_function_id(id).is_some() {
-            return Err(Taken(None));
+            return Err(Refusal::BuiltIn);
         }
         let mut functions = self.functions.write();
         // Judged under the lock: clean-up marks the worker gone first and then takes this lock.
@@ -78,12 +91,18 @@ impl Registry {
             return Ok(());
         }
         match functions.get(id) {
-            Some(Provider::Control) => return Err(Taken(None)),
+            Some(Provider::Control) => return Err(Refusal::BuiltIn),
             Some(Provider::Worker(owner)) if owner.peer.session != peer.session => {
-                return Err(Taken(Some(owner.peer.clone())));
+                return Err(Refusal::Owned(owner.peer.clone()));
             }
             Some(Provider::Worker(_)) => {}
-            None => peer.functions.lock().push(id.into()),
+            None => {
+                let mut own = peer.functions.lock();
+                if own.len() >= functions_max {
+                    return Err(Refusal::TooMany);
+                }
+                own.insert(id.into());
+            }
         }
         let function =
             Function { id: id.into(), id_json: json_text(id), peer: peer.clone(), registration: registration.into() };
@@ -96,7 +115,7 @@ impl Registry {
         let mut functions = self.functions.write();
         if matches!(functions.get(id), Some(Provider::Worker(owner)) if owner.peer.session == peer.session) {
             functions.remove(id);
-            peer.functions.lock().retain(|own| **own != *id);
+            peer.functions.lock().remove(id);
         }
     }
 

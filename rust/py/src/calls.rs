@@ -12,7 +12,9 @@ pub fn to_python<'py>(py: Python<'py>, calls: Vec<Call>, state: &State) -> PyRes
         list.append(call_tuple(py, call)?)?;
     }
     let mut changes = Vec::new();
-    state.take_changes(&mut changes);
+    if state.changes_waiting() > 0 {
+        state.take_changes(&mut changes);
+    }
     for change in changes {
         list.append(change_tuple(py, &change)?)?;
     }

@@ -74,10 +74,12 @@ impl Core {
         self.calls.as_fd().as_raw_fd()
     }
 
-    /// All calls that wait, in order, and the changes of watched scopes.
-    fn take_calls<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        self.calls.clear();
-        calls::to_python(py, self.data.calls.take(), &self.data.state)
+    /// The oldest calls that wait, at most `count_max` and in order, and the changes of watched scopes.
+    fn take_calls<'py>(&self, py: Python<'py>, count_max: usize) -> PyResult<Bound<'py, PyList>> {
+        if self.data.calls.is_announced() {
+            self.calls.clear();
+        }
+        calls::to_python(py, self.data.calls.take(count_max), &self.data.state)
     }
 
     /// The calls that were taken are dealt with: sessions that waited for that go on.
@@ -272,10 +274,10 @@ impl Reactor {
     /// Takes over a connected socket by its descriptor, which belongs to the reactor from now on.
     #[allow(clippy::needless_pass_by_value)] // Python hands over bytes
     fn adopt(&self, fd: RawFd, leftover: Vec<u8>, purpose_name: &str, address: &str, now_ms: u64) -> PyResult<()> {
-        let purpose = purpose(purpose_name)?;
         // SAFETY: the caller has detached the descriptor from its socket object (`socket.detach()`), so it is open and owned
         // by nobody else.
         let socket = TcpStream::from(unsafe { OwnedFd::from_raw_fd(fd) });
+        let purpose = purpose(purpose_name)?;
         let adoption = Adoption { socket, leftover, purpose, address: address.into(), connected_at_ms: now_ms };
         self.inbox.adopt(&self.data, adoption);
         Ok(())

@@ -11,6 +11,8 @@ pub fn from_python(limits: &Bound<'_, PyAny>) -> PyResult<Limits> {
         outbox_throttle_bytes: limits.getattr("outbox_throttle_bytes")?.extract()?,
         outbox_bytes_max: limits.getattr("outbox_bytes_max")?.extract()?,
         invocations_in_flight_max: limits.getattr("invocations_in_flight_max")?.extract()?,
+        functions_per_worker_max: limits.getattr("functions_per_worker_max")?.extract()?,
+        registration_bytes_max: limits.getattr("registration_bytes_max")?.extract()?,
         ping_interval_ms: limits.getattr("ping_interval_ms")?.extract()?,
         silence_ms: limits.getattr("silence_ms")?.extract()?,
         stall_ms: limits.getattr("stall_ms")?.extract()?,

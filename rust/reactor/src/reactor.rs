@@ -163,7 +163,9 @@ impl Reactor {
         if link.phase != Phase::Open {
             return self.discard(slot);
         }
-        let Some(mut session) = self.sessions.get_mut(slot).and_then(Option::take) else { return };
+        let Some(mut session) = self.sessions.get_mut(slot).and_then(Option::take) else {
+            return self.drop_link(slot, BUG);
+        };
         let status = if let Some(spare) = session.spare() {
             match link.socket.read(spare) {
                 Ok(0) => Err("connection closed by the worker"),
@@ -239,7 +241,10 @@ impl Reactor {
         let Some(link) = self.links.slab.get_mut(slot) else { return };
         match link.socket.read(&mut self.scratch) {
             // The peer sends no more but may still read what waits for it.
-            Ok(0) if link.phase == Phase::Closing => self.pause(slot, true),
+            Ok(0) if link.phase == Phase::Closing => {
+                self.pause(slot, true);
+                self.write(slot);
+            }
             Ok(0) => self.drop_link(slot, "closed"),
             Err(error) if retry_later(&error).is_err() => self.drop_link(slot, "closed"),
             _ => {}
@@ -328,6 +333,11 @@ impl Reactor {
 
     fn resume_all(&mut self) {
         let paused: Vec<usize> = self.links.slab.iter().filter(|(_, link)| link.paused).map(|(slot, _)| slot).collect();
+        for slot in &paused {
+            self.resume(*slot);
+        }
+        // For those that still wait; and once more, since what they wait for may have happened before the word was said.
+        self.core.calls.note_pause();
         for slot in paused {
             self.resume(slot);
         }
@@ -351,12 +361,15 @@ impl Reactor {
             Purpose::Echo => Role::Echo,
         };
         let mut session = Box::new(Session::new(id, role, &self.core, &mut self.links));
-        let status = session.feed(&mut leftover, &self.core, &mut self.links);
+        let status = shielded(|| session.feed(&mut leftover, &self.core, &mut self.links));
         if self.sessions.len() <= slot {
             self.sessions.resize_with(slot + 1, || None);
         }
         self.sessions[slot] = Some(session);
-        self.after_serving(slot, status);
+        match status {
+            Some(status) => self.after_serving(slot, status),
+            None => self.drop_link(slot, BUG),
+        }
     }
 
     // --- ends --------------------------------------------------------------------------------------------------

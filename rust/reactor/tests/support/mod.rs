@@ -10,6 +10,7 @@ use iii_fast_reactor::reactors;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -66,11 +67,30 @@ impl Engine {
         self.inboxes[index].push(command);
     }
 
+    /// Plays a control plane that needs `handling` for what it took, until `done`; then until nobody can wait any more.
+    pub fn play_control(&self, done: &AtomicBool, handling: Duration) {
+        let mut last_round = Instant::now();
+        while !done.load(Ordering::Relaxed) || last_round.elapsed() < DEADLINE / 30 {
+            if !done.load(Ordering::Relaxed) {
+                last_round = Instant::now();
+            }
+            let calls = self.core.calls.take(usize::MAX);
+            let until = Instant::now() + handling;
+            while !calls.is_empty() && Instant::now() < until {
+                std::thread::yield_now();
+            }
+            if self.core.calls.set_handled() {
+                self.inboxes.iter().for_each(|inbox| inbox.push(Command::Resume));
+            }
+            std::thread::yield_now();
+        }
+    }
+
     /// Plays the control plane: takes calls until one satisfies `wanted`.
     pub fn await_call(&self, mut wanted: impl FnMut(&Call) -> bool) -> Call {
         let begin = Instant::now();
         loop {
-            let calls = self.core.calls.take();
+            let calls = self.core.calls.take(usize::MAX);
             self.core.calls.set_handled();
             for inbox in &self.inboxes {
                 inbox.push(Command::Resume);
