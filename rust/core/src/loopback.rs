@@ -75,6 +75,7 @@ impl Loopback {
     pub fn disconnect(&mut self, id: SessionId) {
         self.outboxes.open.remove(&id);
         self.end(id, "connection lost");
+        self.begin_closings();
     }
 
     fn end(&mut self, id: SessionId, reason: &str) {
@@ -118,6 +119,10 @@ impl Loopback {
                 self.end(id, &frame.describe());
             }
         }
+        self.begin_closings();
+    }
+
+    fn begin_closings(&mut self) {
         while let Some((closing, code, reason)) = self.outboxes.closing.pop() {
             if let Some(outbox) = self.outboxes.open.get_mut(&closing) {
                 outbox.frame(ws::OPCODE_CLOSE, &ws::close_payload(code, reason));
@@ -158,10 +163,12 @@ impl Loopback {
     /// The control plane invokes a function.
     pub fn invoke(&mut self, invocation: &ControlInvocation) {
         self.core.invoke(invocation, &mut self.outboxes);
+        self.begin_closings();
     }
 
     /// The control plane answers a call.
     pub fn settle(&mut self, id: SessionId, invocation_id: &str, function_id: &str, answered: &Answered) {
         self.core.settle(id, invocation_id, function_id, answered, &mut self.outboxes);
+        self.begin_closings();
     }
 }
