@@ -22,8 +22,6 @@ from iii_fast.transport.handshake import HandshakeError, upgrade
 
 log = logging.getLogger(__name__)
 
-UPGRADES_MAX: Final = 256
-"""Connections that may be on their way to an upgrade; one more is closed at once."""
 CALLS_TAKEN_MAX: Final = 64
 """Calls taken from the data plane at once."""
 CALLS_S: Final = 0.005
@@ -45,7 +43,6 @@ class NativeBackend:
         self._routes = {"/": "worker", "/otel": "telemetry"}
         if echo_path is not None:
             self._routes[echo_path] = "echo"
-        self._upgrading = 0
         self._admitted: set[trio.SocketStream] = set()
         self._closing = False
         self._waiting: deque[tuple[Any, ...]] = deque()
@@ -101,11 +98,7 @@ class NativeBackend:
     # --- connections ---------------------------------------------------------------------------------------------
 
     async def accept(self, stream: trio.SocketStream) -> None:
-        """Upgrades the connection and gives its socket to a reactor; closes it when too many wait for that."""
-        if self._upgrading >= UPGRADES_MAX:
-            await trio.aclose_forcefully(stream)
-            return
-        self._upgrading += 1
+        """Upgrades the connection and gives its socket to a reactor."""
         try:
             with trio.move_on_after(self._limits.handshake_ms / 1000) as scope:
                 upgraded = await upgrade(stream, self._routes, lambda: self._admit(stream))
@@ -116,7 +109,6 @@ class NativeBackend:
         except HandshakeError as error:
             log.debug("connection refused: %s", error)
         finally:
-            self._upgrading -= 1
             self._admitted.discard(stream)
             trio.lowlevel.notify_closing(stream.socket)
             stream.socket.close()
