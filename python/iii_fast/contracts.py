@@ -32,8 +32,6 @@ class Limits:
     # Registrations of functions are kept as they came: how many of one worker, and how long each.
     functions_per_worker_max: int = 10_000
     registration_bytes_max: int = 1 << 20
-    functions_per_worker_max: int = 10_000
-    registration_bytes_max: int = 1 << 20
     connections_max: int = 10_000
     handshake_ms: int = 10_000
     ping_interval_ms: int = 20_000

@@ -171,6 +171,22 @@ async def test_too_many_invocations_in_flight(start_engine: StartEngine) -> None
         await caller.expect("invocationresult", result=2)
 
 
+async def test_functions_beyond_the_limits_are_not_registered(start_engine: StartEngine) -> None:
+    engine = start_engine(functions_per_worker_max=2, registration_bytes_max=KIB)
+    async with connect(engine.worker) as worker, connect(engine.worker) as other:
+        await worker.send("registerfunction", id="large", metadata="x" * KIB)
+        await worker.register("first", "second", "third", "first")
+        await other.register("third", "its own")
+        for function in ("first", "second"):
+            await other.invoke(function)
+            await worker.serve_one(result=1)
+            await other.expect("invocationresult", result=1)
+        await worker.invoke("third")
+        await other.serve_one(result=2)
+        await worker.expect("invocationresult", result=2)
+        assert (await other.call("large"))["error"]["code"] == "function_not_found"
+
+
 async def test_messages_above_the_limit_close_with_1009(start_engine: StartEngine) -> None:
     engine = start_engine(message_bytes_max=64 * KIB)
     async with connect(engine.worker) as fits, connect(engine.worker) as whole, connect(engine.worker) as pieces:

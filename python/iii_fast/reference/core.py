@@ -62,7 +62,7 @@ class Core:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.state = State(limits.value_bytes_max, self._state_changed)
-        self.registry = Registry()
+        self.registry = Registry(limits.functions_per_worker_max)
         self.invocations = Invocations(limits.invocations_in_flight_max)
         self.directory = Directory()
         self.calls = CallQueue()

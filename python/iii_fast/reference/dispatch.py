@@ -17,7 +17,7 @@ from iii_fast.reference.invocation import Pending, WorkerCaller, canonical_uuid
 from iii_fast.reference.message import Envelope, read_action, read_envelope, read_function_id, read_namespace
 from iii_fast.reference.outcome import Reply, complete_error
 from iii_fast.reference.peer import Peer
-from iii_fast.reference.registry import TakenError
+from iii_fast.reference.registry import TakenError, TooManyError
 
 _PONG = f'{{"type":"{Kind.PONG}"}}'
 
@@ -162,11 +162,13 @@ def _take_pending(core: Core, peer: Peer, envelope: Envelope) -> Pending | None:
 
 def _register(core: Core, peer: Peer, envelope: Envelope, text: str) -> None:
     function_id = envelope.string("id")
-    if not function_id:
+    if not function_id or json_text.byte_len(text) > core.limits.registration_bytes_max:
         core.counters.messages_ignored += 1
         return
     try:
         core.registry.register(function_id, peer, text)
+    except TooManyError:
+        core.counters.messages_ignored += 1
     except TakenError as taken:
         owner = taken.owner.worker_id if taken.owner else ""
         peer.outbox.send(

@@ -30,10 +30,15 @@ class TakenError(Exception):
     owner: Peer | None
 
 
-class Registry:
-    """All functions."""
+class TooManyError(Exception):
+    """The worker has as many functions as one may have."""
 
-    def __init__(self) -> None:
+
+class Registry:
+    """All functions. ``per_worker_max`` bounds those of one worker."""
+
+    def __init__(self, per_worker_max: int) -> None:
+        self._per_worker_max = per_worker_max
         self._control: set[str] = set()
         self._functions: dict[str, Function] = {}
 
@@ -53,12 +58,14 @@ class Registry:
         return function_id in self._functions or self._is_reserved(function_id)
 
     def register(self, function_id: str, peer: Peer, registration: str) -> None:
-        """Registers or replaces a function of ``peer``. Raises ``TakenError``."""
+        """Registers or replaces a function of ``peer``. Raises ``TakenError`` and ``TooManyError``."""
         if self._is_reserved(function_id):
             raise TakenError(None)
         holder = self._functions.get(function_id)
         if holder is not None and holder.peer is not peer:
             raise TakenError(holder.peer)
+        if holder is None and len(peer.functions) >= self._per_worker_max:
+            raise TooManyError
         function = Function(function_id, json_text.string_text(function_id), peer, registration)
         self._functions[function_id] = function
         peer.functions[function_id] = function
