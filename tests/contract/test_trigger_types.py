@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from typing import Any
 
 import pytest
+import trio
 
+from tests.support.deadlines import ANSWER_S
 from tests.support.engine_process import EngineProcess
 from tests.support.naming import unique
-from tests.support.raw_client import RawClient, connect
+from tests.support.raw_client import TEXT, RawClient, connect, encode_frame
 
 
 def trigger(kind: str, **fields: Any) -> dict[str, Any]:
@@ -225,6 +228,26 @@ async def test_c16_rejections_name_namespace_and_owner(engine: EngineProcess) ->
                 "function_id": wanted,
                 "owner_worker_id": owner_id,
             }
+
+
+async def test_a_write_behind_a_registration_is_seen_by_the_new_trigger(engine: EngineProcess) -> None:
+    for number in range(10):
+        scope, function = unique("scope"), unique("function")
+        messages: list[dict[str, Any]] = [
+            {"type": "registerfunction", "id": function},
+            {"type": "registertrigger", **trigger("state", function_id=function, config={"scope": scope})},
+            {
+                "type": "invokefunction",
+                "function_id": "state::set",
+                "data": {"scope": scope, "key": "k", "value": number},
+                "action": {"type": "void"},
+            },
+        ]
+        async with connect(engine.worker) as client:
+            await client.send_raw(b"".join(encode_frame(TEXT, json.dumps(message).encode()) for message in messages))
+            with trio.fail_after(ANSWER_S):
+                event = (await client.expect("invokefunction", function_id=function))["data"]
+            assert (event["scope"], event["key"], event["new_value"]) == (scope, "k", number)
 
 
 BAD_CONFIGS = [

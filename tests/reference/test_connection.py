@@ -15,7 +15,7 @@ from iii_fast.contracts import Control, Limits
 from iii_fast.reference import ReferenceBackend, session
 from iii_fast.reference.link import Link
 from iii_fast.reference.outbox import Outbox
-from tests.support.raw_client import PING, PONG, RawClient, connect, encode_frame
+from tests.support.raw_client import PING, PONG, TEXT, RawClient, connect, encode_frame
 
 
 class Calls:
@@ -202,3 +202,19 @@ async def test_a_refused_upgrade_leaves_nothing() -> None:
             await trio.testing.wait_all_tasks_blocked()
         async with connect(address) as client:
             assert await client.until_pong() == []
+
+
+async def test_nothing_is_served_until_a_registration_has_taken_effect() -> None:
+    served: list[int] = []
+
+    class Slow(Calls):
+        def message(self, *_: Any) -> None:
+            served.append(backend.stats().messages_in)
+            raise RuntimeError("fails, which must not hold up the worker")
+
+    pair = (b'{"type":"registertrigger","id":"t"}', b'{"type":"ping"}')
+    async with serving(Limits(), Slow()) as (backend, address), connect(address) as client:
+        await client.send_raw(b"".join(encode_frame(TEXT, text) for text in pair * 20))
+        for _ in range(20):
+            await client.expect("pong")
+    assert served == list(range(1, 40, 2))

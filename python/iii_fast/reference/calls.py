@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
+
+import trio
 
 from iii_fast.contracts import Call, Control, Outcome, SessionId
 
@@ -26,14 +28,18 @@ class Called:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A registration message of triggers or trigger types."""
+    """A message about triggers or trigger types. ``handled`` is set when the control plane is through with it."""
 
     session: SessionId
     kind: str
     message: bytes
+    handled: trio.Event = field(default_factory=trio.Event, compare=False)
 
     def give(self, control: Control) -> None:
-        control.message(self.session, self.kind, self.message)
+        try:
+            control.message(self.session, self.kind, self.message)
+        finally:
+            self.handled.set()  # also when it failed: the worker must be served further
 
 
 @dataclass(frozen=True, slots=True)

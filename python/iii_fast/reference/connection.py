@@ -119,11 +119,14 @@ class Connection:
                 self.outbox.close(1009, f"message of more than {self._limits.message_bytes_max} bytes")
             if self.outbox.closing is not None:
                 continue  # only the close handshake matters now
+            handled = None
             try:
-                session.receive(message)
+                handled = session.receive(message)
             except Exception:
                 log.exception("a message could not be served; this is a bug of iii-fast")
                 self.outbox.close(1011, "internal error")
+            if handled is not None:
+                await handled.wait()
             if self._link.crowded:
                 await self._link.wait_for_room()
 

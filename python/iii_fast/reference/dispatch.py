@@ -6,6 +6,8 @@ decides is queued for it. Nothing a worker sends raises: what is wrong with a me
 
 from __future__ import annotations
 
+import trio
+
 from iii_fast.contracts import Call
 from iii_fast.errors import WireError
 from iii_fast.protocol import CONTROL_KINDS, DEFAULT_NAMESPACE, Code, Kind, function_not_found
@@ -22,13 +24,13 @@ from iii_fast.reference.registry import TakenError, TooManyError
 _PONG = f'{{"type":"{Kind.PONG}"}}'
 
 
-def dispatch(core: Core, peer: Peer, text: str) -> None:
-    """Serves one text message of ``peer``."""
+def dispatch(core: Core, peer: Peer, text: str) -> trio.Event | None:
+    """Serves one text message of ``peer``; returns what its next one has to wait for, if anything."""
     try:
         envelope = read_envelope(text)
     except json_text.JsonError as error:
         _broken(core, peer, text, error)
-        return
+        return None
     match envelope and envelope.string("type"):
         case Kind.INVOKE_FUNCTION if envelope:
             _invoke(core, peer, envelope)
@@ -45,9 +47,12 @@ def dispatch(core: Core, peer: Peer, text: str) -> None:
         case Kind.REGISTER_SERVICE:
             pass
         case str(kind) if kind in CONTROL_KINDS:
-            core.calls.push(Message(peer.session, kind, text.encode()))
+            message = Message(peer.session, kind, text.encode())
+            core.calls.push(message)
+            return message.handled
         case _:
             core.counters.messages_ignored += 1
+    return None
 
 
 def _broken(core: Core, peer: Peer, text: str, error: json_text.JsonError) -> None:

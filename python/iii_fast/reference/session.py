@@ -5,6 +5,8 @@ Mirrors ``rust/core/src/session.rs``.
 
 from __future__ import annotations
 
+import trio
+
 from iii_fast.protocol import TELEMETRY_PREFIXES
 from iii_fast.reference.core import Core
 from iii_fast.reference.dispatch import dispatch
@@ -18,22 +20,24 @@ class WorkerSession:
         self.peer = peer
         self._core = core
 
-    def receive(self, message: str | bytes) -> None:
-        """Serves one WebSocket message: text, or the bytes of a binary one (rule 3)."""
+    def receive(self, message: str | bytes) -> trio.Event | None:
+        """Serves one WebSocket message: text, or the bytes of a binary one (rule 3).
+
+        Returns what has to happen before the next one may be served, if anything: a registration takes effect first.
+        """
         if self.peer.gone:
-            return
+            return None
         self._core.counters.messages_in += 1
         if isinstance(message, bytes):
             if message.startswith(TELEMETRY_PREFIXES):
                 count_telemetry(self._core, message)
-                return
+                return None
             try:
                 message = message.decode()
             except UnicodeDecodeError:
                 self._core.counters.messages_ignored += 1
-                return
-        if message:
-            dispatch(self._core, self.peer, message)
+                return None
+        return dispatch(self._core, self.peer, message) if message else None
 
     def end(self, reason: str) -> None:
         """The connection is gone."""
@@ -47,7 +51,7 @@ class TelemetrySession:
         self._core = core
 
     def receive(self, message: str | bytes) -> None:
-        """Counts one WebSocket message."""
+        """Counts one WebSocket message; the next one may follow at once."""
         count_telemetry(self._core, message if isinstance(message, bytes) else message.encode())
 
     def end(self, reason: str) -> None:
