@@ -12,7 +12,7 @@ from iii_fast.protocol import Code, Kind, function_not_found
 from iii_fast.reference import codec_json as json_text
 from iii_fast.reference import state_calls
 from iii_fast.reference.calls import CallQueue, Changed, Closed, Settled
-from iii_fast.reference.invocation import Caller, ControlCaller, Invocations, Pending, WorkerCaller
+from iii_fast.reference.invocation import Caller, ControlCaller, Invocations, Pending, WorkerCaller, new_id
 from iii_fast.reference.outbox import Outbox
 from iii_fast.reference.outcome import Reply, Settlement, control_outcome
 from iii_fast.reference.peer import Directory, Peer
@@ -95,8 +95,11 @@ class Core:
 
     # --- invocations -----------------------------------------------------------------------------------------------
 
-    def relay(self, caller: Caller, function: Function, payload: Payload) -> None:
-        """Sends an invocation to the worker that executes it. Raises ``WireError`` for limits, having sent nothing."""
+    def relay(self, caller: Caller | None, function: Function, payload: Payload) -> None:
+        """Sends an invocation to the worker that executes it; ``caller`` is ``None`` for a void one.
+
+        Raises ``WireError`` for limits, having sent nothing.
+        """
         # Any id the engine sends is as long as this one.
         size = json_text.byte_len(payload.message("00000000-0000-0000-0000-000000000000", function))
         limit = function.peer.message_bytes_max
@@ -105,15 +108,17 @@ class Core:
                 Code.PAYLOAD_TOO_LARGE,
                 f"Invocation of {size} bytes exceeds what the worker can receive ({limit} bytes).",
             )
-        pending = self.invocations.begin(caller, function)
+        pending = None if caller is None else self.invocations.begin(caller, function)
         waiting, limit = function.peer.outbox.waiting, self.limits.outbox_bytes_max
         if waiting + size > limit:
-            self.invocations.withdraw(pending)
+            if pending is not None:
+                self.invocations.withdraw(pending)
             raise WireError(
                 Code.WORKER_OVERLOADED,
                 f"The worker has {waiting} bytes waiting to be read, the limit is {limit} bytes.",
             )
-        function.peer.outbox.send(payload.message(pending.id, function))
+        invocation_id = new_id() if pending is None else pending.id
+        function.peer.outbox.send(payload.message(invocation_id, function))
 
     def deliver(self, pending: Pending, settlement: Settlement) -> None:
         """Gives an outcome to whoever waits for it."""

@@ -1,7 +1,7 @@
 """Pending invocations: who waits, and who was asked. Mirrors ``rust/core/src/invocation.rs``.
 
 An entry is made before the request can be seen by the worker, and taken out exactly once: by the worker's answer, when
-the worker leaves, or when nobody waits any more.
+the worker leaves, or when nobody waits any more. Void calls have none: a worker that never answers them costs nothing.
 """
 
 from __future__ import annotations
@@ -20,6 +20,11 @@ _HEX: Final = "[0-9a-fA-F]"
 _HYPHENATED: Final = f"{_HEX}{{8}}-{_HEX}{{4}}-{_HEX}{{4}}-{_HEX}{{4}}-{_HEX}{{12}}"
 _CANONICAL: Final = re.compile(_HYPHENATED.replace("A-F", ""))
 _ANY_FORM: Final = re.compile(rf"(?:urn:uuid:)?{_HYPHENATED}|\{{{_HYPHENATED}\}}|{_HEX}{{32}}")
+
+
+def new_id() -> str:
+    """An id of the engine's own."""
+    return str(uuid.uuid4())
 
 
 def is_canonical_uuid(text: str) -> bool:
@@ -47,8 +52,8 @@ class ControlCaller:
     ticket: int
 
 
-Caller: TypeAlias = WorkerCaller | ControlCaller | None
-"""Who gets the outcome; ``None`` for a void call."""
+Caller: TypeAlias = WorkerCaller | ControlCaller
+"""Who gets the outcome."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -67,11 +72,10 @@ class Invocations:
         self._per_caller_max = per_caller_max
         self._pending: dict[str, Pending] = {}
         self._tickets: dict[int, Pending] = {}
-        self._void = 0
 
     def __len__(self) -> int:
-        """How many are under way that somebody waits for."""
-        return len(self._pending) - self._void
+        """How many are under way."""
+        return len(self._pending)
 
     def begin(self, caller: Caller, function: Function) -> Pending:
         """Makes the entry. Raises ``WireError`` when the caller waits for too many or for this id already."""
@@ -84,13 +88,11 @@ class Invocations:
                 peer.calling[invocation_id] = pending
             case ControlCaller(ticket):
                 self._tickets[ticket] = pending
-            case None:
-                self._void += 1
         return pending
 
     def _choose_id(self, caller: Caller) -> str:
         if not isinstance(caller, WorkerCaller):
-            return str(uuid.uuid4())
+            return new_id()
         waiting = len(caller.peer.calling)
         if waiting >= self._per_caller_max:
             raise WireError(
@@ -99,7 +101,7 @@ class Invocations:
             )
         wanted = caller.own_id[1:-1]
         if not is_canonical_uuid(wanted):
-            return str(uuid.uuid4())
+            return new_id()
         taken = self._pending.get(wanted)
         if taken is None:
             return wanted
@@ -107,7 +109,7 @@ class Invocations:
             raise WireError(
                 Code.DUPLICATE_INVOCATION_ID, f"Invocation id `{wanted}` is already in flight on this connection."
             )
-        return str(uuid.uuid4())
+        return new_id()
 
     def settle(self, invocation_id: str, answering: Peer) -> Pending | None:
         """Takes the entry out that ``answering`` was asked for; ``None`` when it was not."""
@@ -126,8 +128,6 @@ class Invocations:
                 del peer.calling[pending.id]
             case ControlCaller(ticket):
                 del self._tickets[ticket]
-            case None:
-                self._void -= 1
 
     def forget(self, ticket: int) -> bool:
         """The control plane waits for ``ticket`` no longer; false when it was not under way."""
