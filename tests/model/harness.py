@@ -110,7 +110,7 @@ class NativePlane:
 
 
 def _messages(frames: bytes) -> Iterator[str]:
-    """The payloads of whole unmasked frames (RFC 6455, section 5.2)."""
+    """The payloads of whole unmasked frames (RFC 6455, section 5.2). Nobody listens behind a close frame (5.5.1)."""
     at = 0
     while at < len(frames):
         opcode, length = frames[at] & 0xF, frames[at + 1]
@@ -126,8 +126,8 @@ def _messages(frames: bytes) -> Iterator[str]:
         if opcode == CLOSE:
             (code,) = struct.unpack_from("!H", payload)
             yield f"close {code} {payload[2:].decode()}"
-        else:
-            yield payload.decode()
+            return
+        yield payload.decode()
 
 
 class ReferencePlane:

@@ -54,10 +54,13 @@ class Side:
         return [self._in_order([self.named(text) for text in self.plane.sent(session)]) for session in self.sessions]
 
     def calls(self) -> list[CallTuple]:
-        """What the control plane was told: changes last, for their order among other calls is open."""
+        """What the control plane was told: changes last, for their order among other calls is open.
+
+        So is the order of invocations that stopped together, and of sessions that ended together.
+        """
         calls = [self._plain(call) for call in self.plane.calls()]
         others = [call for call in calls if call[0] != "changed"]
-        if any(_STOPPED in repr(call) for call in others):
+        if any(_STOPPED in repr(call) for call in others) or [call[0] for call in others].count("closed") > 1:
             others.sort(key=repr)
         return others + [call for call in calls if call[0] == "changed"]
 

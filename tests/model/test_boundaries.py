@@ -134,6 +134,42 @@ def test_the_size_of_a_value(function_id: str) -> None:
         call(planes, "state::list_groups", "null")
 
 
+@pytest.mark.parametrize("functions_max", range(5))
+def test_the_number_of_functions(functions_max: int) -> None:
+    planes = planes_with(Limits(functions_per_worker_max=functions_max))
+    names = ["f", "g", "h"]
+    for name in [*names, *names]:  # again: replaces, or is refused again
+        planes.receive(1, f'{{"type":"registerfunction","id":"{name}"}}')
+    reached = [bool(call(planes, name, "null", "odd").sent[1]) for name in names]
+    assert reached == [number < functions_max for number in range(3)]
+    planes.receive(1, '{"type":"unregisterfunction","id":"f"}')
+    planes.receive(1, '{"type":"registerfunction","id":"i"}')
+    assert bool(call(planes, "i", "null", "odd").sent[1]) == (functions_max > 0)
+
+
+def test_the_size_of_a_registration() -> None:
+    message = '{"type":"registerfunction","id":"g","metadata":"é"}'
+    size = len(message.encode())
+    for limit in (size - 1, size, size + 1):
+        planes = planes_with(Limits(registration_bytes_max=limit))
+        planes.receive(1, message)
+        assert bool(call(planes, "g", "null").sent[1]) == (size <= limit)
+        refused = planes.receive(1, message.replace('"g"', '"f"') + " " * (limit - size + 1))
+        assert refused.sent == [[], []]
+        planes.receive(1, message.replace('"g"', '"state::get"'))
+
+
+def test_a_peer_that_does_not_read_the_answers_of_the_control_plane() -> None:
+    closed = []
+    for limit in range(60, 120):
+        planes = planes_with(Limits(outbox_bytes_max=limit))
+        said = planes.do("settle", lambda plane, at, _: plane.settle(at(0), "i", "engine::x", b'"\xc3\xa9"'))
+        closed.append(len(said.sent[0]) == 2)
+        planes.receive(0, '{"type":"ping"}')
+    assert closed == sorted(closed, reverse=True)
+    assert set(closed) == {True, False}
+
+
 def test_invocations_in_flight() -> None:
     planes = planes_with(Limits(invocations_in_flight_max=3))
     for number in range(5):

@@ -168,6 +168,7 @@ def test_r07_void_calls_are_never_answered(wire: Wire) -> None:
     delivered = [json.loads(text) for text in wire.b.sent()]
     assert len({ID} | {message["invocation_id"] for message in delivered}) == 3
     assert [call.call.invocation_id for call in wire.up() if isinstance(call, Called)] == [None, None]
+    assert len(wire.core.invocations) == len(wire.b.session.peer.executing) == 0
     assert wire.b.answers(delivered[0]["invocation_id"], ',"result":1') == wire.a.sent() == []
 
 
@@ -227,7 +228,7 @@ def test_r11_limits() -> None:
     assert wire.a.calls("f") == []
     flight = "This connection has 1 invocations in flight, the limit is 1."
     assert wire.a.calls("f", invocation_id=OTHER_ID) == [error("f", "too_many_invocations", flight, OTHER_ID)]
-    full = "The worker has 110 bytes waiting to be read, the limit is 250 bytes."
+    full = "The worker has 112 bytes waiting to be read, the limit is 250 bytes."
     data = f',"data":"{"x" * 60}"'
     assert Worker(wire.core, 3).calls("f", data, OTHER_ID) == [error("f", "worker_overloaded", full, OTHER_ID)]
     wire.a.session.peer.message_bytes_max = wire.b.session.peer.message_bytes_max = 120
@@ -236,6 +237,22 @@ def test_r11_limits() -> None:
     large = "Result of 162 bytes exceeds what this connection can receive (120 bytes)."
     wire.b.answers(ID, f',"result":"{"x" * 50}"')
     assert wire.a.sent() == [error("f", "payload_too_large", large)]
+
+
+def _closing(worker: Worker) -> list[int]:
+    return [] if worker.outbox.closing is None else [worker.outbox.closing.code]
+
+
+def test_r11_a_peer_that_does_not_read_what_the_control_plane_sends_is_given_up() -> None:
+    size = len(result("engine::x", ',"result":1')) + 2
+    for spare, told in ((0, []), (-1, [1008])):
+        wire = Wire(Limits(outbox_bytes_max=size + spare))
+        wire.core.settle(1, ID, "engine::x", b"1")
+        assert _closing(wire.a) == told
+        wire.core.push(2, "x" * (size - 2))
+        assert _closing(wire.b) == told
+        reason = "does not read: more than outbox_bytes_max waits for it"
+        assert [call.reason for call in wire.up() if isinstance(call, Closed)] == [reason] * 2 * len(told)
 
 
 def test_r12_a_worker_that_goes(wire: Wire) -> None:

@@ -118,9 +118,7 @@ class ReferenceBackend:
 
     def push(self, session: SessionId, message: bytes) -> None:
         """Sends one wire message to a worker."""
-        peer = self._core.directory.get(session)
-        if peer is not None:
-            peer.outbox.send(message.decode())
+        self._core.push(session, message.decode())
 
     def close(self, session: SessionId, code: int, reason: str) -> None:
         """Starts the close handshake with one worker."""

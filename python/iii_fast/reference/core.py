@@ -89,9 +89,13 @@ class Core:
         peer.gone = True
         self.directory.remove(peer)
         self.registry.remove_worker(peer)
-        for pending in self.invocations.stop_worker(peer):
-            self.deliver(pending, WireError(Code.INVOCATION_STOPPED, "Invocation stopped"))
+        stopped = self.invocations.stop_worker(peer)
+        for pending in stopped:
+            self._hand_over(pending, WireError(Code.INVOCATION_STOPPED, "Invocation stopped"))
         self.calls.push(Closed(peer.session, peer.worker_id, reason))
+        # One clean-up after the other: a caller that is given up for these results goes when this worker is gone.
+        for pending in stopped:
+            self._give_up_caller_if_flooded(pending)
 
     # --- invocations -----------------------------------------------------------------------------------------------
 
@@ -122,19 +126,26 @@ class Core:
 
     def deliver(self, pending: Pending, settlement: Settlement) -> None:
         """Gives an outcome to whoever waits for it."""
+        self._hand_over(pending, settlement)
+        self._give_up_caller_if_flooded(pending)
+
+    def _hand_over(self, pending: Pending, settlement: Settlement) -> None:
         match pending.caller:
             case WorkerCaller(peer, own_id):
                 Reply(peer, own_id, pending.function.id_text).send(settlement)
-                self._give_up_if_flooded(peer)
             case ControlCaller(ticket):
                 self.calls.push(Settled(ticket, control_outcome(settlement)))
 
+    def _give_up_caller_if_flooded(self, pending: Pending) -> None:
+        if isinstance(pending.caller, WorkerCaller):
+            self._give_up_if_flooded(pending.caller.peer)
+
     def _give_up_if_flooded(self, peer: Peer) -> None:
-        """A caller that does not read its results: throttling it does not stop those that are on their way."""
+        """A peer that does not read what it asked for: throttling it does not stop what is on its way."""
         if not peer.gone and peer.outbox.waiting > self.limits.outbox_bytes_max:
             reason = "does not read: more than outbox_bytes_max waits for it"
+            peer.outbox.close(1008, reason)  # first: what it asked of itself and now stops is not told any more
             self.disconnect(peer, reason)
-            peer.outbox.close(1008, reason)
 
     # --- what the control plane wants ------------------------------------------------------------------------------
 
@@ -164,3 +175,11 @@ class Core:
             return
         reply = Reply(peer, json_text.string_text(invocation_id), json_text.string_text(function_id))
         reply.send(outcome.decode() if isinstance(outcome, bytes) else outcome)
+        self._give_up_if_flooded(peer)
+
+    def push(self, session: SessionId, message: str) -> None:
+        """Sends one wire message to a worker."""
+        peer = self.directory.get(session)
+        if peer is not None:
+            peer.outbox.send(message)
+            self._give_up_if_flooded(peer)

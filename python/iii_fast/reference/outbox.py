@@ -35,14 +35,14 @@ class Outbox:
 
     @property
     def waiting(self) -> int:
-        """Bytes that wait for the peer."""
+        """Bytes that wait for the peer, frame headers included."""
         return self._bytes + self.writing
 
     def send(self, message: str) -> None:
         """Adds one text message; nothing follows a close."""
         if self.closing is None:
             self._messages.append(message)
-            self._bytes += json_text.byte_len(message)
+            self._bytes += _framed_len(message)
             self._wake()
 
     def close(self, code: int, reason: str) -> None:
@@ -56,5 +56,11 @@ class Outbox:
         if not self._messages:
             return None
         message = self._messages.popleft()
-        self._bytes -= json_text.byte_len(message)
+        self._bytes -= _framed_len(message)
         return message
+
+
+def _framed_len(message: str) -> int:
+    """Bytes of an unmasked frame with this text (RFC 6455, section 5.2)."""
+    length = json_text.byte_len(message)
+    return length + (2 if length < 126 else 4 if length < 1 << 16 else 10)
