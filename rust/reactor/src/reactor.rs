@@ -17,6 +17,8 @@ use std::time::Instant;
 
 /// Bytes read from one socket before others get their turn.
 const READ_BUDGET_BYTES: usize = 64 << 10;
+/// Polls of one turn.
+const PASSES_MAX: usize = 4;
 /// How often liveness is looked after.
 const TICK_MS: u64 = 500;
 
@@ -47,6 +49,8 @@ pub struct Reactor {
     /// By slot, as `links`.
     sessions: Vec<Option<Box<Session>>>,
     ready: Vec<Ready>,
+    /// Events of the last pass.
+    served: usize,
     scratch: Vec<u8>,
     generation: u32,
     /// Paused sessions that have room again.
@@ -83,6 +87,7 @@ impl Reactor {
             ticker,
             sessions: Vec::new(),
             ready: Vec::new(),
+            served: 0,
             scratch: vec![0; READ_BUDGET_BYTES],
             generation: 0,
             resumable: Vec::new(),
@@ -101,8 +106,15 @@ impl Reactor {
         self.inbox.clone()
     }
 
-    /// Serves whatever is ready, without waiting.
+    /// Serves whatever is ready, without waiting; and what became ready meanwhile, a few times, since coming back through the
+    /// event loop costs more than a poll. Calls for Python end the turn.
     pub fn turn(&mut self) -> io::Result<Turn> {
+        for _ in 1..PASSES_MAX {
+            let turn = self.pass(false)?;
+            if turn == Turn::Stopped || self.served == 0 || self.core.calls.is_announced() {
+                return Ok(turn);
+            }
+        }
         self.pass(false)
     }
 
@@ -117,6 +129,7 @@ impl Reactor {
         self.poller.poll(block && self.resumable.is_empty(), &mut ready)?;
         self.links.now_ms = self.started.elapsed().as_millis() as u64;
         let count = ready.len();
+        self.served = count;
         for event in ready.drain(..) {
             match event.token {
                 INBOX_TOKEN => self.commands(),
