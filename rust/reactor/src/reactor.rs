@@ -1,4 +1,4 @@
-//! The turn: one poll, then every ready socket is read and served, then everything that has something to say is written.
+//! A pass: one poll, every ready socket is read and served, everything that has something to say is written. A turn is a few.
 
 use crate::inbox::{Adoption, Command, Inbox, Purpose};
 use crate::link::{INITIAL_INTEREST, Link, Links, Phase};
