@@ -1,4 +1,4 @@
-//! A pass: one poll, every ready socket is read and served, everything that has something to say is written. A turn is a few.
+//! A pass: one poll, every ready socket is read and served, then all that is to be said is written. A turn is a few.
 
 use crate::inbox::{Adoption, Command, Inbox, Purpose};
 use crate::link::{INITIAL_INTEREST, Link, Links, Phase};
