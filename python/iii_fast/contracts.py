@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
 
 import trio
@@ -39,6 +40,64 @@ class Limits:
     stall_ms: int = 30_000
     close_ms: int = 5_000
     stripes: int = 64
+    # Quotas of state (docs/state.md, 14).
+    key_bytes_max: int | None = None
+    scope_bytes_max: int | None = None
+    total_bytes_max: int | None = None
+    # Changes that wait for the disk; whoever adds to them is not read beyond that.
+    log_bytes_max: int = 64 << 20
+
+
+SyncLevel: TypeAlias = Literal["always", "interval", "never"]
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """How state is kept (docs/storage.md). ``directory`` ``None`` is in memory only; then the rest means nothing.
+
+    ``salvage``: start from a damaged directory with what is intact.
+    """
+
+    directory: Path | None = None
+    sync: SyncLevel = "always"
+    sync_interval_ms: int = 1_000
+    segment_bytes: int = 64 << 20
+    history_bytes_max: int = 16 << 20
+    salvage: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What was found in the directory. ``torn_bytes`` were cut off the end; ``dropped_bytes`` were given up by salvage."""
+
+    entries: int = 0
+    position: int = 0
+    bytes_read: int = 0
+    torn_bytes: int = 0
+    dropped_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StorageStats:
+    """State at rest. ``synced`` and ``acknowledged`` are positions; ``failure`` says why nothing can be written any more."""
+
+    kind: Literal["memory", "file", "redis"] = "memory"
+    sync: SyncLevel | None = None
+    keys: int = 0
+    live_bytes: int = 0
+    disk_bytes: int = 0
+    position: int = 0
+    acknowledged: int = 0
+    synced: int = 0
+    failure: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """A piece of the change feed: JSON texts of the changes in order, and the position up to which it goes."""
+
+    items: list[bytes]
+    position: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +149,7 @@ class Stats:
     messages_ignored: int = 0
     telemetry_frames: int = 0
     telemetry_bytes: int = 0
+    storage: StorageStats = StorageStats()
 
 
 class Control(Protocol):
@@ -106,6 +166,9 @@ class Control(Protocol):
 
     def changed(self, scope: str, key: str, event: bytes) -> None:
         """A watched scope changed; ``event`` is the state event (JSON). Per key, in commit order."""
+
+    def advanced(self) -> None:
+        """There may be more in the change feed than before. Only after ``Backend.begin_feed``; told once for many."""
 
     def closed(self, session: SessionId, worker_id: str, reason: str) -> None:
         """A worker is gone: its functions and pending invocations are already cleaned up. Last word of a session.
@@ -124,8 +187,11 @@ class Backend(Protocol):
     def define(self, function_ids: Sequence[str]) -> None:
         """Reserves the ids that the control plane provides; workers cannot replace them. Call before ``serve``."""
 
+    async def open(self) -> Recovered:
+        """Loads what the storage holds; call once, before ``serve``. Raises ``StorageError``."""
+
     async def serve(self, control: Control, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Runs the data plane until cancelled, calling ``control``."""
+        """Runs the data plane until cancelled, calling ``control``. Then everything written so far goes to the disk."""
 
     async def accept(self, stream: trio.SocketStream) -> None:
         """Performs the WebSocket upgrade on a fresh connection of the worker port and takes the connection over."""
@@ -164,6 +230,15 @@ class Backend(Protocol):
 
     def unwatch(self, scope: str | None) -> None:
         """Ends one ``watch``."""
+
+    def begin_feed(self) -> int:
+        """Makes sure that changes are remembered from now on; returns the position up to which writes are acknowledged."""
+
+    def read_changes(self, since: int, scope: str | None, prefix: str | None, count_max: int, bytes_max: int) -> Changes:
+        """Acknowledged changes after ``since`` (docs/state.md, 15); none when there are none yet.
+
+        ``position`` also passes what the filter left out. Raises ``WireError`` ``HISTORY_LOST`` (16).
+        """
 
     def functions(self) -> list[FunctionInfo]:
         """All functions that workers registered, sorted by id."""

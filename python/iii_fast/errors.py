@@ -1,8 +1,8 @@
 """The exceptions of the control plane.
 
-Three kinds, by whose fault it is: the peer's (``WireError``: becomes an error body, never ends a loop), the
-user's configuration (``ConfigError``: ends start-up with file and line), and the installation's
-(``BackendMissingError``). Anything else is our own bug and is logged as such.
+By whose fault it is: the peer's (``WireError``: becomes an error body, never ends a loop), the user's
+configuration (``ConfigError``: ends start-up with file and line), that of the files of state (``StorageError``) and the
+installation's (``BackendMissingError``). Anything else is our own bug and is logged as such.
 """
 
 from __future__ import annotations
@@ -35,6 +35,10 @@ def worker_error(error: bytes) -> WireError:
 
 class ConfigError(Exception):
     """A configuration file or option that cannot be used; the text names file, line, key, value and expectation."""
+
+
+class StorageError(Exception):
+    """Files of state that cannot be used: in use, not writable, or damaged. The text names file, offset and next step."""
 
 
 class BackendMissingError(Exception):

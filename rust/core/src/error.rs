@@ -41,13 +41,29 @@ pub mod code {
     pub const DESERIALIZATION_ERROR: &str = "deserialization_error";
     /// A value over `max_value_bytes`.
     pub const VALUE_TOO_LARGE: &str = "VALUE_TOO_LARGE";
+    /// A key or a scope's name over `max_key_bytes`.
+    pub const KEY_TOO_LARGE: &str = "KEY_TOO_LARGE";
+    /// A scope over `max_scope_bytes`.
+    pub const SCOPE_FULL: &str = "SCOPE_FULL";
+    /// State over `max_total_bytes`.
+    pub const STATE_FULL: &str = "STATE_FULL";
+    /// A cursor that no page gave.
+    pub const INVALID_CURSOR: &str = "INVALID_CURSOR";
+    /// One entry alone is larger than the page may be.
+    pub const ROW_TOO_LARGE: &str = "ROW_TOO_LARGE";
+    /// A durable write was asked of an engine without files.
+    pub const DURABILITY_UNAVAILABLE: &str = "DURABILITY_UNAVAILABLE";
+    /// Nothing can be written any more.
+    pub const STORAGE_FAILED: &str = "STORAGE_FAILED";
+    /// Older changes than those that are remembered.
+    pub const HISTORY_LOST: &str = "HISTORY_LOST";
     /// Fills a worker's error that has no code.
     pub const UNKNOWN: &str = "UNKNOWN";
     /// A function id that is taken (`registrationrejected`).
     pub const FUNCTION_NAMESPACE_CONFLICT: &str = "FUNCTION_NAMESPACE_CONFLICT";
 
     /// All of them.
-    pub const ALL: [&str; 12] = [
+    pub const ALL: [&str; 20] = [
         FUNCTION_NOT_FOUND,
         INVOCATION_STOPPED,
         INVALID_MESSAGE,
@@ -58,6 +74,14 @@ pub mod code {
         PAYLOAD_TOO_LARGE,
         DESERIALIZATION_ERROR,
         VALUE_TOO_LARGE,
+        KEY_TOO_LARGE,
+        SCOPE_FULL,
+        STATE_FULL,
+        INVALID_CURSOR,
+        ROW_TOO_LARGE,
+        DURABILITY_UNAVAILABLE,
+        STORAGE_FAILED,
+        HISTORY_LOST,
         UNKNOWN,
         FUNCTION_NAMESPACE_CONFLICT,
     ];
