@@ -11,6 +11,7 @@ pub mod dispatch;
 pub mod error;
 pub mod invocation;
 pub mod limits;
+pub mod log;
 pub mod loopback;
 pub mod message;
 pub mod outbox;

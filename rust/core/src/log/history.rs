@@ -1,0 +1,159 @@
+//! What the change feed can still tell: the latest records, as they were written, within a bound of bytes.
+
+use crate::codec::json::write_string;
+use crate::error::{WireError, code};
+use crate::log::record::{self, Broken, Op, kind};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Records that follow each other without a gap.
+pub struct Chunk {
+    bytes: Vec<u8>,
+    last: u64,
+}
+
+/// The latest chunks. Changes after `start` are known, up to the end of the last chunk.
+pub struct History {
+    chunks: VecDeque<Arc<Chunk>>,
+    bytes: usize,
+    bytes_max: usize,
+    start: u64,
+    begun: bool,
+}
+
+/// What a feed wants: changes of one scope and, in it, of keys with a prefix.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Filter<'a> {
+    /// Only this scope.
+    pub scope: Option<&'a str>,
+    /// Only keys that begin so.
+    pub prefix: Option<&'a str>,
+}
+
+/// A piece of the feed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// JSON texts of the changes, in order.
+    pub items: Vec<Vec<u8>>,
+    /// Up to where the feed has been read, what the filter left out included.
+    pub position: u64,
+}
+
+impl History {
+    /// Remembers at most `bytes_max` bytes, in whole chunks.
+    pub fn new(bytes_max: usize) -> Self {
+        History { chunks: VecDeque::new(), bytes: 0, bytes_max, start: 0, begun: false }
+    }
+
+    /// Nothing before `position` will come; what was pushed already stays if it ends there.
+    pub fn begin(&mut self, position: u64) {
+        if self.chunks.back().is_none_or(|last| last.last != position) {
+            self.chunks.clear();
+            self.bytes = 0;
+            self.start = position;
+        }
+        self.begun = true;
+    }
+
+    /// Adds records with the positions `first` to `last`. A gap before them loses what was there.
+    pub fn push(&mut self, bytes: Vec<u8>, first: u64, last: u64) {
+        if self.chunks.back().map_or(self.start, |chunk| chunk.last) + 1 != first {
+            self.chunks.clear();
+            self.bytes = 0;
+            self.start = first - 1;
+        }
+        self.push_next(bytes, last);
+    }
+
+    /// Adds the records that follow.
+    pub fn push_next(&mut self, bytes: Vec<u8>, last: u64) {
+        self.bytes += bytes.len();
+        self.chunks.push_back(Arc::new(Chunk { bytes, last }));
+        while self.bytes > self.bytes_max
+            && let Some(oldest) = self.chunks.pop_front()
+        {
+            self.bytes -= oldest.bytes.len();
+            self.start = oldest.last;
+        }
+    }
+
+    /// The chunks with changes after `since`.
+    ///
+    /// # Errors
+    /// `HISTORY_LOST` when some are not there any more, when none are remembered, or when `since` is after `upto`.
+    pub fn after(&self, since: u64, upto: u64) -> Result<Vec<Arc<Chunk>>, WireError> {
+        if !self.begun || since < self.start || since > upto {
+            let text = format!(
+                "changes after position {since} are not known any more; read the entries and watch from position {upto}"
+            );
+            return Err(WireError::new(code::HISTORY_LOST, text));
+        }
+        let from = self.chunks.partition_point(|chunk| chunk.last <= since);
+        Ok(self.chunks.range(from..).cloned().collect())
+    }
+}
+
+/// The changes of `chunks` after `since` and up to `upto` that `filter` wants: `count_max` of them and about `bytes_max`
+/// bytes, but never part of a commit only.
+pub fn read(
+    chunks: &[Arc<Chunk>],
+    since: u64,
+    upto: u64,
+    filter: Filter<'_>,
+    count_max: usize,
+    bytes_max: usize,
+) -> Found {
+    let mut found = Found { items: Vec::new(), position: since };
+    let mut bytes = 0;
+    for chunk in chunks {
+        let mut rest = chunk.bytes.as_slice();
+        while let Ok(record) = record::decode(rest) {
+            rest = &rest[record.size()..];
+            if record.kind != kind::COMMIT || record.position <= since {
+                continue;
+            }
+            if record.position > upto || found.items.len() >= count_max || bytes >= bytes_max {
+                return found;
+            }
+            let from = found.items.len();
+            // Made by ourselves and checked on the way in: it cannot be broken.
+            let _ = record::ops(record.body, |op| {
+                found.items.extend(change(record.position, &op, filter));
+                Ok::<_, Broken>(())
+            });
+            bytes += found.items[from..].iter().map(Vec::len).sum::<usize>();
+            found.position = record.position;
+        }
+    }
+    found
+}
+
+/// One change as JSON (docs/state.md, 15), if it is wanted.
+fn change(position: u64, op: &Op<'_>, filter: Filter<'_>) -> Option<Vec<u8>> {
+    let (scope, key, what) = match *op {
+        Op::Set { scope, key, created, .. } => (scope, Some(key), if created { "created" } else { "updated" }),
+        Op::Delete { scope, key } => (scope, Some(key), "deleted"),
+        Op::Expire { scope, key } => (scope, Some(key), "expired"),
+        Op::DeleteScope { scope } => (scope, None, "scope_deleted"),
+    };
+    let in_scope = filter.scope.is_none_or(|wanted| wanted == scope);
+    let in_prefix = key.is_none_or(|key| filter.prefix.is_none_or(|prefix| key.starts_with(prefix)));
+    if !in_scope || !in_prefix {
+        return None;
+    }
+    let mut out = format!("{{\"position\":{position},\"type\":\"{what}\",\"scope\":").into_bytes();
+    write_string(&mut out, scope);
+    if let Some(key) = key {
+        out.extend_from_slice(b",\"key\":");
+        write_string(&mut out, key);
+    }
+    if let Op::Set { value, expires_at, .. } = *op {
+        out.extend_from_slice(b",\"value\":");
+        out.extend_from_slice(value);
+        if let Some(expires_at) = expires_at {
+            out.extend_from_slice(format!(",\"expires_at\":{expires_at}").as_bytes());
+        }
+    }
+    out.push(b'}');
+    Some(out)
+}
