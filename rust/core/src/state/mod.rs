@@ -18,6 +18,7 @@
 mod answer;
 mod calls;
 mod change;
+mod equality;
 mod hash;
 mod name;
 mod pages;
@@ -34,6 +35,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub use answer::{Answer, Served};
 pub use calls::{StateCall, serve};
 pub use change::{Change, ChangeKind};
+pub use equality::json_equal;
 pub use stored::Stored;
 pub use stripe::Entry;
 pub use striped_map::Written;
