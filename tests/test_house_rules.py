@@ -67,6 +67,7 @@ ROOMS: Final[dict[str, frozenset[str]]] = {
     "_core": frozenset({"contracts"}),
     "contracts": frozenset({"errors"}),
     "jsontext": frozenset({"protocol", "errors"}),
+    "data_directory": frozenset({"contracts", "errors"}),
     "config": frozenset({"contracts", "errors", "protocol"}),
     "transport": BELOW,
     "reference": BELOW | {"transport"},
@@ -75,7 +76,7 @@ ROOMS: Final[dict[str, frozenset[str]]] = {
     "broker": BELOW,
     "triggers": BELOW | {"broker"},
     "builtins": BELOW | {"broker"},
-    "engine": BELOW | {"broker", "triggers", "builtins", "transport", "_backend"},
+    "engine": BELOW | {"broker", "triggers", "builtins", "transport", "_backend", "data_directory"},
     "cli": BELOW | {"_backend", "engine", "__init__"},
     "__init__": BELOW | {"engine"},
     "__main__": frozenset({"cli"}),
@@ -342,6 +343,7 @@ CONTROL_PLANE_CODES: Final = frozenset(
         protocol.Code.TRIGGER_REGISTRATION_FAILED,
         protocol.Code.NOT_SUPPORTED,
         protocol.Code.TIMEOUT,
+        protocol.Code.TOO_MANY_WATCHES,
         protocol.Code.INTERNAL_ERROR,
     }
 )

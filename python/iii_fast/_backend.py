@@ -4,30 +4,32 @@ from __future__ import annotations
 
 import importlib.util
 
-from iii_fast.contracts import Backend, Limits
+from iii_fast.contracts import Backend, Limits, Storage
 from iii_fast.errors import BackendMissingError, ConfigError
 
 EXTENSION = "iii_fast._core"
+IN_MEMORY = Storage()
 
 
-def create_backend(name: str, limits: Limits, loops: int = 1) -> Backend:
+def create_backend(name: str, limits: Limits, loops: int = 1, storage: Storage = IN_MEMORY) -> Backend:
     """Makes the data plane called ``name`` (``native`` or ``reference``).
 
-    ``loops`` is the number of reactor threads and means something to ``native`` only. Raises ``BackendMissingError``
-    when the extension is not installed, ``ConfigError`` for an unknown name or loops the backend cannot have.
+    ``loops`` is the number of reactor threads and means something to ``native`` only; ``storage`` is touched when the
+    backend is opened. Raises ``BackendMissingError`` when the extension is not installed, ``ConfigError`` for an
+    unknown name or loops the backend cannot have.
     """
     if name == "reference":
         if loops != 1:
             raise ConfigError(f"loops is {loops}, but the reference backend runs in one loop: leave it at 1")
         from iii_fast.reference.backend import ReferenceBackend
 
-        return ReferenceBackend(limits)
+        return ReferenceBackend(limits, storage=storage)
     if name == "native":
-        return _native(limits, loops)
+        return _native(limits, loops, storage)
     raise ConfigError(f"unknown backend {name!r}, expected 'native' or 'reference'")
 
 
-def _native(limits: Limits, loops: int) -> Backend:
+def _native(limits: Limits, loops: int, storage: Storage) -> Backend:
     # Asked of the finder, not caught from the import: an error inside the extension must not look like its absence.
     if importlib.util.find_spec(EXTENSION) is None:
         raise BackendMissingError(
@@ -36,4 +38,4 @@ def _native(limits: Limits, loops: int) -> Backend:
         )
     from iii_fast.native import NativeBackend
 
-    return NativeBackend(limits, loops)
+    return NativeBackend(limits, loops, storage=storage)

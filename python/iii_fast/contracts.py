@@ -68,7 +68,7 @@ class Storage:
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """What was found in the directory. ``torn_bytes`` were cut off the end; ``dropped_bytes`` were given up by salvage."""
+    """What was found in the directory. ``torn_bytes`` were cut off its end, ``dropped_bytes`` given up by salvage."""
 
     entries: int = 0
     position: int = 0
@@ -79,7 +79,7 @@ class Recovered:
 
 @dataclass(frozen=True, slots=True)
 class StorageStats:
-    """State at rest. ``synced`` and ``acknowledged`` are positions; ``failure`` says why nothing can be written any more."""
+    """State at rest. ``synced`` and ``acknowledged`` are positions; ``failure`` is why nothing can be written now."""
 
     kind: Literal["memory", "file", "redis"] = "memory"
     sync: SyncLevel | None = None
@@ -232,9 +232,11 @@ class Backend(Protocol):
         """Ends one ``watch``."""
 
     def begin_feed(self) -> int:
-        """Makes sure that changes are remembered from now on; returns the position up to which writes are acknowledged."""
+        """Makes sure that changes are remembered from now on; returns the last acknowledged position."""
 
-    def read_changes(self, since: int, scope: str | None, prefix: str | None, count_max: int, bytes_max: int) -> Changes:
+    def read_changes(
+        self, since: int, scope: str | None, prefix: str | None, count_max: int, bytes_max: int
+    ) -> Changes:
         """Acknowledged changes after ``since`` (docs/state.md, 15); none when there are none yet.
 
         ``position`` also passes what the filter left out. Raises ``WireError`` ``HISTORY_LOST`` (16).

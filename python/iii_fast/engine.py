@@ -15,16 +15,18 @@ from typing import Final, TypeAlias
 
 import trio
 
+from iii_fast import data_directory
 from iii_fast._backend import create_backend
 from iii_fast.broker import Broker, Function, answer
 from iii_fast.builtins import channels, health, log, queues
 from iii_fast.builtins.functions import STATE_FUNCTIONS, Functions
+from iii_fast.builtins.watch import Watches
 from iii_fast.builtins.workers import Workers
 from iii_fast.clock import SystemClock, Timetable
 from iii_fast.config import Settings
 from iii_fast.config.version import version
 from iii_fast.contracts import Backend, Call, Clock, Outcome, SessionId, TriggerType
-from iii_fast.errors import ConfigError, WireError
+from iii_fast.errors import ConfigError, StorageError, WireError
 from iii_fast.transport.http_server import HttpLimits, HttpServer
 from iii_fast.transport.listening import address, is_public, open_listeners
 from iii_fast.triggers import TriggerTypes, create
@@ -41,6 +43,8 @@ RESTART: Final = (1012, "engine restart")
 UPGRADES_MAX: Final = 256
 """Connections beyond the backend's own limit that may wait for their HTTP refusal; more are closed at once."""
 POLL_S: Final = 0.02
+FAILURE_POLL_S: Final = 1.0
+"""How soon the log tells that state cannot be written any more; callers are told at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,7 @@ class ControlPlane:
         registry: Registry,
         types: TriggerTypes,
         workers: Workers,
+        watches: Watches,
     ) -> None:
         self._backend = backend
         self._functions = functions
@@ -69,6 +74,7 @@ class ControlPlane:
         self._registry = registry
         self._types = types
         self._workers = workers
+        self._watches = watches
 
     def called(self, call: Call) -> None:
         """Answers a function of the control plane, or takes an invocation into a queue."""
@@ -97,10 +103,15 @@ class ControlPlane:
             state = self._types.state
             self._guarded(lambda: state.changed(scope, key, event), "changed")
 
+    def advanced(self) -> None:
+        """The change feed may have more."""
+        self._guarded(self._watches.advanced, "advanced")
+
     def closed(self, session: SessionId, worker_id: str, reason: str) -> None:
         """A worker is gone."""
         logger.info("Worker %s is gone: %s", worker_id, reason)
         self._guarded(lambda: self._registry.closed(session), "closed")
+        self._guarded(lambda: self._watches.closed(session), "closed")
         self._workers.forget(session)
 
     def _guarded(self, work: Callable[[], None], what: str) -> None:
@@ -118,17 +129,20 @@ class Engine:
 
     def __init__(self, settings: Settings, backend: Backend | None = None, clock: Clock | None = None) -> None:
         self._settings = settings
-        self._backend = backend or create_backend(settings.backend, settings.limits, settings.loops)
-        clock = clock or SystemClock()
+        self._backend = backend or create_backend(settings.backend, settings.limits, settings.loops, settings.storage)
+        self._clock = clock = clock or SystemClock()
         self._timetable = Timetable()
         functions: dict[str, Function] = {}
         self._broker = Broker(self._backend, functions)
         self._types = create(settings, self._broker, self._backend, clock)
         workers = Workers(self._backend)
+        self._watches = Watches(self._broker, self._backend)
         functions.update(self._builtins(workers, functions, clock))
         self._backend.define(list(functions))
         registry = Registry(self._backend.push, self._timetable.after, self._types.all())
-        self._control = ControlPlane(self._backend, functions, self._broker, registry, self._types, workers)
+        self._control = ControlPlane(
+            self._backend, functions, self._broker, registry, self._types, workers, self._watches
+        )
         self._http = self._http_server()
         self._stop = trio.Event()
         self._accepting_scopes: list[trio.CancelScope] = []
@@ -141,6 +155,7 @@ class Engine:
         found |= health.functions(self._backend, clock, version(), lambda: self._broker.waiting)
         found |= log.functions()
         found |= channels.functions()
+        found |= self._watches.functions()
         if self._types.queue is not None:
             found |= queues.functions(self._types.queue)
         return found
@@ -158,8 +173,10 @@ class Engine:
     async def serve(self, *, task_status: trio.TaskStatus[Bound] = trio.TASK_STATUS_IGNORED) -> None:
         """Serves until ``shut_down``, then returns; reports its addresses when it accepts connections.
 
-        Raises ``ConfigError`` when an address cannot be listened on.
+        Raises ``ConfigError`` when an address cannot be listened on, ``StorageError`` when the state's files cannot be
+        used, or could not be written to the end.
         """
+        await self._open()
         async with AsyncExitStack() as stack:
             # Outside the nursery, so that an address in use is told as it is and not inside an exception group.
             worker = await self._listen(stack, self._settings.host, self._settings.port)
@@ -167,6 +184,8 @@ class Engine:
             if self._http is not None:
                 http = await self._listen(stack, self._settings.http.host, self._settings.http.port)
             await self._run(worker, http, task_status)
+        if (failure := self._backend.stats().storage.failure) is not None:
+            raise StorageError(failure)
 
     async def _run(
         self,
@@ -174,9 +193,24 @@ class Engine:
         http: list[trio.SocketListener],
         task_status: trio.TaskStatus[Bound],
     ) -> None:
+        # The backend ends last, when nobody is left who could write: then it takes everything to the disk.
+        async with trio.open_nursery() as outer:
+            await outer.start(self._backend.serve, self._control)
+            await self._run_above(worker, http, task_status)
+            outer.cancel_scope.cancel()
+
+    async def _run_above(
+        self,
+        worker: list[trio.SocketListener],
+        http: list[trio.SocketListener],
+        task_status: trio.TaskStatus[Bound],
+    ) -> None:
+        """Everything that stands on the backend."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._timetable.run)
-            await nursery.start(self._backend.serve, self._control)
+            if self._settings.storage.directory is not None:
+                nursery.start_soon(self._tell_failure)
+            await nursery.start(self._watches.run)
             for kind in self._types.all():
                 await nursery.start(kind.run)
             nursery.start_soon(self._accept_all, self._accept_worker, worker, nursery)
@@ -188,6 +222,23 @@ class Engine:
             await self._stop.wait()
             await self._finish()
             nursery.cancel_scope.cancel()
+
+    async def _open(self) -> None:
+        """Loads the state and tells what was found. Raises ``StorageError``."""
+        directory = self._settings.storage.directory
+        if directory is None:
+            await self._backend.open()
+            return
+        await trio.to_thread.run_sync(data_directory.refuse_foreign, directory)
+        before = self._clock.monotonic()
+        recovered = await self._backend.open()
+        data_directory.tell_recovered(recovered, directory, self._clock.monotonic() - before)
+
+    async def _tell_failure(self) -> None:
+        """Logs once that state cannot be written any more."""
+        while (failure := self._backend.stats().storage.failure) is None:  # noqa: ASYNC110 - there is no event for it
+            await trio.sleep(FAILURE_POLL_S)
+        logger.critical("STATE CANNOT BE WRITTEN ANY MORE: %s", failure)
 
     async def _listen(self, stack: AsyncExitStack, host: str, port: int) -> list[trio.SocketListener]:
         try:
@@ -203,6 +254,7 @@ class Engine:
         if bound.http:
             text += f" http={_url('http', bound.http[0])}"
         logger.info(text, extra={"backend": self._backend.name, "loops": self._settings.loops, "version": version()})
+        data_directory.tell_place(self._settings.storage)
         hosts = [self._settings.host, self._settings.http.host] if bound.http else [self._settings.host]
         for host in filter(is_public, dict.fromkeys(hosts)):
             logger.warning("LISTENING ON %s WITHOUT AUTHENTICATION: whoever reaches this port can call anything", host)
@@ -238,6 +290,7 @@ class Engine:
         logger.info("Shutting down: no new connections, finishing what is in flight")
         for scope in self._accepting_scopes:
             scope.cancel()
+        self._watches.stop()
         with trio.move_on_after(self._settings.shutdown_ms / 1000) as limit:
             await self._drain()
             # What ended last may have written state or enqueued something.
@@ -256,6 +309,13 @@ class Engine:
             for kind in self._types.all():
                 nursery.start_soon(self._drain_type, kind)
             nursery.start_soon(self._until, lambda: self._backend.stats().invocations_in_flight == 0)
+            written = self._backend.stats().storage.position
+            nursery.start_soon(self._until, lambda: self._acknowledged(written))
+
+    def _acknowledged(self, position: int) -> bool:
+        """Whether the writes up to ``position`` have been answered, so that no goodbye comes before such an answer."""
+        storage = self._backend.stats().storage
+        return storage.acknowledged >= position or storage.failure is not None or storage.kind == "memory"
 
     async def _drain_type(self, kind: TriggerType) -> None:
         self._undrained.add(kind.ids[0])
@@ -278,13 +338,13 @@ class Engine:
 
 async def serve_until_signal(engine: Engine) -> None:
     """Serves until SIGTERM or SIGINT; a second one ends without waiting for anything."""
-    failure: ConfigError | None = None
+    failure: ConfigError | StorageError | None = None
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_shut_down_on_signal, engine, signals, nursery.cancel_scope)
             try:
                 await engine.serve()
-            except ConfigError as error:
+            except (ConfigError, StorageError) as error:
                 failure = error
             nursery.cancel_scope.cancel()
     if failure is not None:
@@ -303,7 +363,10 @@ async def _shut_down_on_signal(engine: Engine, signals: AsyncIterator[int], scop
 
 
 def run(settings: Settings) -> None:
-    """Builds an engine and serves until it is told to end. Raises ``BackendMissingError`` and ``ConfigError``."""
+    """Builds an engine and serves until it is told to end.
+
+    Raises ``BackendMissingError``, ``ConfigError`` and ``StorageError``.
+    """
 
     async def main() -> None:
         await serve_until_signal(Engine(settings))

@@ -38,7 +38,7 @@ class ConfigError(Exception):
 
 
 class StorageError(Exception):
-    """Files of state that cannot be used: in use, not writable, or damaged. The text names file, offset and next step."""
+    """Files of state that cannot be used: in use, not writable, damaged. The text names file, offset and next step."""
 
 
 class BackendMissingError(Exception):

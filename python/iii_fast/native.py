@@ -16,8 +16,21 @@ from typing import Any, Final, Literal
 import trio
 
 from iii_fast import _core
-from iii_fast.contracts import Call, Control, FunctionInfo, Limits, Outcome, SessionId, Stats, WorkerInfo
-from iii_fast.errors import WireError, worker_error
+from iii_fast.contracts import (
+    Call,
+    Changes,
+    Control,
+    FunctionInfo,
+    Limits,
+    Outcome,
+    Recovered,
+    SessionId,
+    Stats,
+    Storage,
+    WorkerInfo,
+)
+from iii_fast.errors import StorageError, WireError, worker_error
+from iii_fast.protocol import Code
 from iii_fast.transport.handshake import HandshakeError, upgrade
 
 log = logging.getLogger(__name__)
@@ -26,6 +39,7 @@ CALLS_TAKEN_MAX: Final = 64
 """Calls taken from the data plane at once."""
 CALLS_S: Final = 0.005
 """How long calls may keep the loop from everything else."""
+IN_MEMORY: Final = Storage()
 
 
 class NativeBackend:
@@ -36,8 +50,11 @@ class NativeBackend:
 
     name: Literal["native"] = "native"
 
-    def __init__(self, limits: Limits, loops: int = 1, echo_path: str | None = None) -> None:
+    def __init__(
+        self, limits: Limits, loops: int = 1, echo_path: str | None = None, *, storage: Storage = IN_MEMORY
+    ) -> None:
         self._limits = limits
+        self._storage = storage
         self._core = _core.Core(limits, loops)
         self._reactors = self._core.take_reactors()
         self._routes = {"/": "worker", "/otel": "telemetry"}
@@ -49,6 +66,13 @@ class NativeBackend:
         self._next_reactor = 0
 
     # --- running -------------------------------------------------------------------------------------------------
+
+    async def open(self) -> Recovered:
+        """Loads what the storage holds."""
+        await trio.lowlevel.checkpoint()
+        if self._storage.directory is not None:
+            raise StorageError("the native backend keeps state in memory only so far: start it with --in-memory")
+        return Recovered()
 
     async def serve(self, control: Control, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Runs the reactors until cancelled."""
@@ -173,6 +197,14 @@ class NativeBackend:
 
     def unwatch(self, scope: str | None) -> None:
         self._core.unwatch(scope)
+
+    def begin_feed(self) -> int:
+        raise WireError(Code.NOT_SUPPORTED, "The native backend has no change feed so far.")
+
+    def read_changes(
+        self, since: int, scope: str | None, prefix: str | None, count_max: int, bytes_max: int
+    ) -> Changes:
+        raise WireError(Code.NOT_SUPPORTED, "The native backend has no change feed so far.")
 
     # --- looking -------------------------------------------------------------------------------------------------
 

@@ -148,8 +148,16 @@ def test_pretty(text: str, lines: list[str]) -> None:
         (["--help"], ["iii-fast serve", "iii-fast trigger", "examples:"]),
         (
             ["serve", "--help"],
-            ["--http-port", "--strict", "config.yaml", "III_CONFIG_PATH", "III_FAST_PORT", "examples:"],
+            [
+                "--http-port",
+                "--strict",
+                "config.yaml",
+                "III_CONFIG_PATH",
+                "III_FAST_PORT",
+                "examples:",
+            ],
         ),
+        (["serve", "--help"], ["--data-dir", "--in-memory", "--salvage", "III_FAST_DATA_DIR", "sync: interval"]),
         (["trigger", "--help"], ["key=value", "--timeout-ms", "--function-id", "III_URL", "examples:"]),
     ],
 )

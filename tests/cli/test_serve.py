@@ -13,14 +13,15 @@ from pathlib import Path
 import pytest
 
 from tests.support.deadlines import START_S
-from tests.support.engine_process import LISTENING
+from tests.support.engine_process import BACKENDS, LISTENING
 from tests.support.line_process import LineProcess
 
 FREE_PORTS = ("--port", "0", "--http-port", "0")
 
 
 def serve(*arguments: str, env: Mapping[str, str] | None = None) -> LineProcess:
-    return LineProcess([sys.executable, "-m", "iii_fast", *arguments], env)
+    """An engine that keeps state in memory, unless ``env`` says otherwise."""
+    return LineProcess([sys.executable, "-m", "iii_fast", *arguments], {"III_FAST_IN_MEMORY": "true", **(env or {})})
 
 
 def until_listening(process: LineProcess) -> str:
@@ -96,6 +97,33 @@ def test_a_taken_port_is_told() -> None:
     assert lines[-1].startswith(f"iii-fast: cannot listen on 127.0.0.1:{port}: ")
 
 
+def test_state_in_memory_is_warned_about() -> None:
+    env = {"III_FAST_IN_MEMORY": "false", "III_FAST_DATA_DIR": "unused"}
+    with serve("serve", "--in-memory", "--log-format", "json", *FREE_PORTS, env=env) as process:
+        line = json.loads(process.wait_for(lambda line: "State is kept" in line, START_S))
+    assert (line["level"], line["message"]) == ("warning", "State is kept IN MEMORY ONLY: it ends with the engine")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_data_of_the_original_engine_is_left_alone(tmp_path: Path, backend: str) -> None:
+    for name in ("users.bin", "orders.bin"):
+        (tmp_path / name).write_bytes(b"old")
+    lines = fails("serve", "--backend", backend, "--data-dir", str(tmp_path), *FREE_PORTS)
+    assert lines[-1] == (
+        f"iii-fast: {tmp_path} holds data of the original iii engine (orders.bin and 1 more), which stays as it is: "
+        "choose another directory (--data-dir DIR, or file_path in the configuration), and bring the data into it with "
+        f"`iii-fast import --from-iii {tmp_path}`"
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["orders.bin", "users.bin"]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_data_directory_that_is_a_file_is_told(tmp_path: Path, backend: str) -> None:
+    (tmp_path / "file").touch()
+    lines = fails("serve", "--backend", backend, "--data-dir", str(tmp_path / "file"), *FREE_PORTS)
+    assert lines[-1] == f"iii-fast: cannot read the data directory {tmp_path / 'file'}: Not a directory"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -105,6 +133,11 @@ def test_a_taken_port_is_told() -> None:
         (
             ["--log-level", "hi"],
             'iii-fast: --log-level is "hi", expected one of trace, debug, info, warning, error',
+        ),
+        (["--data-dir", ""], "iii-fast: --data-dir is empty, expected a directory"),
+        (
+            ["--data-dir", "x", "--in-memory"],
+            "iii-fast: --data-dir and --in-memory contradict each other: give one of them",
         ),
         (["--log-format", "xml"], 'iii-fast: --log-format is "xml", expected text or json'),
         (["-c", "nope.yaml"], "iii-fast: cannot read the configuration file nope.yaml: No such file or directory"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -16,7 +18,8 @@ from iii_fast.config import (
     StateSettings,
     read_config,
 )
-from iii_fast.contracts import Limits
+from iii_fast.contracts import Limits, Storage
+from iii_fast.errors import ConfigError
 
 OFF_HTTP = HttpSettings(enabled=False)
 OFF_CRON = CronSettings(enabled=False)
@@ -68,6 +71,7 @@ OLD_SETTINGS = Settings(
         topic=QueueConfig("fifo", max_retries=7, concurrency=4, backoff_ms=50),
     ),
     state=StateSettings(triggers_enabled=False, max_value_bytes=1048576),
+    storage=Storage(),
 )
 
 MIDDLE = """
@@ -211,6 +215,60 @@ def test_reading_runs_no_code() -> None:
     assert read(text).settings.port == 5
 
 
-def test_contradicting_bounds_are_an_error() -> None:
-    with pytest.raises(Exception, match=r"state\.max_value_bytes is 1 but limits\.value_bytes_max is 2"):
-        Settings(state=StateSettings(max_value_bytes=1), limits=Limits(value_bytes_max=2))
+# State: where it is kept, and its quotas
+
+KV = {
+    "nothing": ("", Storage(Path("data"))),
+    "an empty block": ("{}", Storage(Path("data"))),
+    "a file": ("{store_method: file_based, file_path: /x/y}", Storage(Path("/x/y"))),
+    "a file without a method": ("{file_path: '${HOME:there}'}", Storage(Path("there"))),
+    "memory": ("{store_method: in_memory, file_path: x, save_interval_ms: 5}", Storage(None)),
+    "interval": ("{sync: interval}", Storage(Path("data"), "interval", 1000)),
+    "interval of its own": ("{sync: interval, sync_interval_ms: 10}", Storage(Path("data"), "interval", 10)),
+    "interval by the former name": ("{sync: interval, save_interval_ms: 20}", Storage(Path("data"), "interval", 20)),
+    "interval by both": (
+        "{sync: interval, sync_interval_ms: 30, save_interval_ms: 20}",
+        Storage(Path("data"), "interval", 30),
+    ),
+    "the former name without interval": ("{save_interval_ms: 5}", Storage(Path("data"))),
+    "never": ("{sync: never}", Storage(Path("data"), "never")),
+    "sizes": (
+        "{segment_bytes: 4294967296, history_bytes_max: 0}",
+        Storage(Path("data"), segment_bytes=4 << 30, history_bytes_max=0),
+    ),
+}
+
+
+@pytest.mark.parametrize(("block", "storage"), KV.values(), ids=KV.keys())
+@pytest.mark.parametrize("adapter", ["name: kv", "class: 'modules::state::adapters::KvStore'"])
+def test_where_state_is_kept(adapter: str, block: str, storage: Storage) -> None:
+    configuration = read(f"workers: [{{name: state, config: {{adapter: {{{adapter}, config: {block}}}}}}}]")
+    assert (configuration.settings.storage, configuration.warnings) == (storage, ())
+
+
+@pytest.mark.parametrize(
+    "text", ["", "workers: []", "workers: [{name: state}]", "workers: [{name: state, config: {}}]"]
+)
+def test_state_is_durable_when_nothing_is_said(text: str) -> None:
+    assert read(text).settings.storage == Storage(Path("data"))
+
+
+QUOTAS = ("value", "key", "scope", "total")
+
+
+@pytest.mark.parametrize("quota", QUOTAS)
+def test_quotas_have_two_names(quota: str) -> None:
+    by_state = read(f"workers: [{{name: state, config: {{max_{quota}_bytes: 7}}}}]").settings
+    by_limits = read(f"workers: [{{name: state}}]\nlimits: {{{quota}_bytes_max: 7}}").settings
+    assert by_state == by_limits
+    assert getattr(by_state.state, f"max_{quota}_bytes") == 7
+    assert getattr(by_state.limits, f"{quota}_bytes_max") == 7
+    assert replace(by_state, port=5).limits == by_state.limits
+
+
+@pytest.mark.parametrize("quota", QUOTAS)
+def test_contradicting_bounds_are_an_error(quota: str) -> None:
+    state, limits = StateSettings(**{f"max_{quota}_bytes": 1}), Limits(**{f"{quota}_bytes_max": 2})
+    text = f"state.max_{quota}_bytes is 1 but limits.{quota}_bytes_max is 2: give one of them"
+    with pytest.raises(ConfigError, match=re.escape(text)):
+        Settings(state=state, limits=limits)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from iii_fast.config import HttpSettings, Overrides, Settings, load_config
+from iii_fast.contracts import Storage
 from iii_fast.errors import ConfigError
 
 
@@ -85,9 +86,56 @@ def test_host_binds_every_listener() -> None:
         ("III_FAST_LOOPS", "0", 'III_FAST_LOOPS is "0", expected an integer from 1 to 64'),
         ("III_FAST_BACKEND", "rust", 'III_FAST_BACKEND is "rust", expected native or reference'),
         ("III_FAST_HOST", "", "III_FAST_HOST is empty, expected a host name or an address"),
+        ("III_FAST_DATA_DIR", "", "III_FAST_DATA_DIR is empty, expected a directory"),
+        ("III_FAST_IN_MEMORY", "1", 'III_FAST_IN_MEMORY is "1", expected true or false'),
     ],
 )
 def test_a_bad_variable_is_named(variable: str, value: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         Overrides.from_environment({variable: value})
     assert str(caught.value) == message
+
+
+# Where state is kept
+
+FLAGS = {"dir": {"data_dir": ("--data-dir", "flag")}, "memory": {"in_memory": ("--in-memory", "true")}, "none": {}}
+VARIABLES = {
+    "dir": {"III_FAST_DATA_DIR": "variable"},
+    "memory": {"III_FAST_IN_MEMORY": "true"},
+    "none": {"III_FAST_IN_MEMORY": "false"},
+}
+FILES = {"dir": Storage(Path("file"), "never"), "memory": Storage(None, "never")}
+
+
+@pytest.mark.parametrize(
+    ("flags", "variables", "file", "directory"),
+    [
+        ("dir", "memory", "memory", "flag"),
+        ("dir", "dir", "dir", "flag"),
+        ("memory", "dir", "dir", None),
+        ("none", "dir", "memory", "variable"),
+        ("none", "memory", "dir", None),
+        ("none", "none", "dir", "file"),
+        ("none", "none", "memory", None),
+    ],
+)
+def test_the_place_of_state_is_one_choice(flags: str, variables: str, file: str, directory: str | None) -> None:
+    overrides = Overrides.from_texts(FLAGS[flags]).over(Overrides.from_environment(VARIABLES[variables]))
+    storage = overrides.apply(Settings(storage=FILES[file])).storage
+    assert storage == Storage(None if directory is None else Path(directory), "never")
+
+
+def test_two_places_at_once_are_an_error() -> None:
+    with pytest.raises(ConfigError) as caught:
+        Overrides.from_texts(FLAGS["dir"] | FLAGS["memory"])
+    assert str(caught.value) == "--data-dir and --in-memory contradict each other: give one of them"
+    with pytest.raises(ConfigError) as caught:
+        Overrides.from_environment(VARIABLES["dir"] | VARIABLES["memory"])
+    assert "III_FAST_DATA_DIR and III_FAST_IN_MEMORY contradict each other" in str(caught.value)
+
+
+def test_salvage_needs_files() -> None:
+    salvage = Overrides.from_texts({"salvage": ("--salvage", "true")})
+    assert salvage.apply(Settings()).storage == Storage(Path("data"), salvage=True)
+    with pytest.raises(ConfigError, match="--salvage needs a directory, but state is kept in memory only"):
+        salvage.apply(Settings(storage=Storage()))

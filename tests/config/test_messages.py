@@ -9,6 +9,11 @@ import pytest
 from iii_fast.config import load_config, read_config
 from iii_fast.errors import ConfigError
 
+ELSEWHERE = (
+    "is not supported yet, and state would not be where you want it; "
+    "use `kv`, which keeps it in files of this engine, or remove `adapter`"
+)
+
 ERRORS = {
     "missing variable": (
         "a: 1\nport: ${NOPE}",
@@ -109,6 +114,43 @@ ERRORS = {
         "workers: [{name: queue, config: {queue_configs: {a: {concurrency: 0}}}}]",
         "c.yaml:1: queue.queue_configs.a.concurrency is 0, expected an integer from 1 to 1000000",
     ),
+    "state in redis": (
+        "workers:\n- name: state\n  config:\n    adapter: {name: redis, config: {redis_url: 'redis://x'}}",
+        f"c.yaml:4: state adapter `redis` {ELSEWHERE}",
+    ),
+    "state in another engine": (
+        "modules:\n- class: modules::state::StateModule\n"
+        "  config: {adapter: {class: 'modules::state::adapters::Bridge'}}",
+        f"c.yaml:3: modules::state::StateModule adapter `bridge` {ELSEWHERE}",
+    ),
+    "store method": (
+        "workers: [{name: state, config: {adapter: {config: {store_method: files}}}}]",
+        'c.yaml:1: state.adapter.config.store_method is "files", expected file_based or in_memory',
+    ),
+    "sync level": (
+        "workers: [{name: state, config: {adapter: {config: {sync: often}}}}]",
+        'c.yaml:1: state.adapter.config.sync is "often", expected one of always, interval, never',
+    ),
+    "sync interval": (
+        "workers: [{name: state, config: {adapter: {config: {sync_interval_ms: 9}}}}]",
+        "c.yaml:1: state.adapter.config.sync_interval_ms is 9, expected an integer from 10 to 3600000",
+    ),
+    "sync interval by its former name": (
+        "workers: [{name: state, config: {adapter: {config: {sync: interval, save_interval_ms: 3600001}}}}]",
+        "c.yaml:1: state.adapter.config.save_interval_ms is 3600001, expected an integer from 10 to 3600000",
+    ),
+    "segments": (
+        "workers: [{name: state, config: {adapter: {config: {segment_bytes: 1048575}}}}]",
+        "c.yaml:1: state.adapter.config.segment_bytes is 1048575, expected an integer from 1048576 to 4294967296",
+    ),
+    "history": (
+        "workers: [{name: state, config: {adapter: {config: {history_bytes_max: 1073741825}}}}]",
+        "c.yaml:1: state.adapter.config.history_bytes_max is 1073741825, expected an integer from 0 to 1073741824",
+    ),
+    "quota": (
+        "workers: [{name: state, config: {max_total_bytes: 0}}]",
+        "c.yaml:1: state.max_total_bytes is 0, expected an integer from 1 to 1099511627776",
+    ),
     "stripes": ("limits: {stripes: 48}", "c.yaml:1: limits.stripes is 48, expected a power of two"),
     "limit of time": (
         "limits: {close_ms: 86400001}",
@@ -186,13 +228,13 @@ WARNINGS = {
         "workers: [{name: iii-exec}]",
         "c.yaml:1: `iii-exec` is not supported yet: its commands are NOT RUN; start them yourself",
     ),
-    "state in a file": (
-        "workers:\n- name: state\n  config:\n    adapter:\n      name: kv\n      config: {store_method: file_based}",
-        f"c.yaml:6: state store_method `file_based` is not supported yet: state {LOST}",
+    "sync in memory": (
+        "workers: [{name: state, config: {adapter: {config: {store_method: in_memory, sync: always}}}}]",
+        "c.yaml:1: state.adapter.config.sync has no effect: store_method is in_memory",
     ),
-    "state in redis": (
-        "workers:\n- name: state\n  config:\n    adapter: {name: redis, config: {redis_url: 'redis://x'}}",
-        f"c.yaml:4: state adapter `redis` is not supported yet: state {LOST}, and is not shared with other engines",
+    "key of the state's adapter": (
+        "workers: [{name: state, config: {adapter: {config: {file_pth: ./x}}}}]",
+        "c.yaml:1: unknown key `file_pth` in state.adapter.config is ignored (did you mean `file_path`?)",
     ),
     "queue in a file": (
         "workers:\n- name: queue\n  config:\n    adapter: {name: builtin, config: {store_method: file_based}}",

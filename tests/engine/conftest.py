@@ -11,10 +11,11 @@ import pytest
 import trio
 
 from iii_fast.config import HttpSettings, Settings
-from iii_fast.contracts import Backend
+from iii_fast.contracts import Backend, Storage
 from iii_fast.engine import Address, Bound, Engine
 
-LOCAL = Settings(port=0, http=HttpSettings(port=0))
+LOCAL = Settings(port=0, http=HttpSettings(port=0), storage=Storage())
+"""Free ports, and state in memory."""
 
 
 @dataclass

@@ -1,15 +1,26 @@
-"""A backend without sockets or state: tests script its functions and see what the control plane asked of it."""
+"""A backend without sockets or state: tests script its functions and its change feed, and see what was asked of it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import trio
 
-from iii_fast.contracts import Call, Control, FunctionInfo, Limits, Outcome, SessionId, Stats, WorkerInfo
+from iii_fast.contracts import (
+    Call,
+    Changes,
+    Control,
+    FunctionInfo,
+    Limits,
+    Outcome,
+    Recovered,
+    SessionId,
+    Stats,
+    WorkerInfo,
+)
 from iii_fast.errors import WireError
 from iii_fast.protocol import Code, function_not_found
 
@@ -33,6 +44,19 @@ class Invocation:
         return json.loads(self.data)
 
 
+@dataclass(frozen=True)
+class Change:
+    """One change in the feed of the fake backend."""
+
+    position: int
+    scope: str
+    key: str
+
+    @property
+    def text(self) -> bytes:
+        return json.dumps({"position": self.position, "scope": self.scope, "key": self.key}).encode()
+
+
 @dataclass
 class FakeBackend:
     """Functions in ``scripts`` answer at once; those in ``held`` wait for ``settle_held``; all others do not exist."""
@@ -53,6 +77,12 @@ class FakeBackend:
     function_list: list[FunctionInfo] = field(default_factory=list)
     worker_list: list[WorkerInfo] = field(default_factory=list)
     current: Stats = field(default_factory=Stats)
+    recovered: Recovered | Exception = field(default_factory=Recovered)
+    opened: int = 0
+    feed: list[Change] = field(default_factory=list)
+    position: int = 0
+    remembered: int = 0
+    write_out: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
     accepted: list[trio.SocketStream] = field(default_factory=list)
     invoked: trio.Event = field(default_factory=trio.Event)
     served: trio.Event = field(default_factory=trio.Event)
@@ -62,11 +92,22 @@ class FakeBackend:
     def define(self, function_ids: Sequence[str]) -> None:
         self.defined.extend(function_ids)
 
+    async def open(self) -> Recovered:
+        await trio.lowlevel.checkpoint()
+        self.opened += 1
+        if isinstance(self.recovered, Exception):
+            raise self.recovered
+        return self.recovered
+
     async def serve(self, control: Control, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         self.control = control
         self.served.set()
         task_status.started()
-        await trio.sleep_forever()
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await self.write_out()
 
     async def accept(self, stream: trio.SocketStream) -> None:
         self.accepted.append(stream)
@@ -130,6 +171,39 @@ class FakeBackend:
 
     def unwatch(self, scope: str | None) -> None:
         self.watches.remove(scope)
+
+    def begin_feed(self) -> int:
+        return self.position
+
+    def read_changes(
+        self, since: int, scope: str | None, prefix: str | None, count_max: int, bytes_max: int
+    ) -> Changes:
+        """At most ``count_max`` changes, those of one position together; bytes are not counted."""
+        if not self.remembered <= since <= self.position:
+            text = f"changes after position {since} are not known any more; read and watch from {self.position}"
+            raise WireError(Code.HISTORY_LOST, text)
+        found = [
+            one
+            for one in self.feed
+            if one.position > since and scope in (None, one.scope) and one.key.startswith(prefix or "")
+        ]
+        taken = found[:count_max]
+        taken += [one for one in found[count_max:] if one.position == taken[-1].position]
+        position = taken[-1].position if len(taken) < len(found) else self.position
+        return Changes([one.text for one in taken], position)
+
+    def change(self, *keys: str, scope: str = "s", position: int | None = None) -> None:
+        """Changes these keys, each with a position of its own unless it is given, and tells the control plane."""
+        for key in keys:
+            self.position = position or self.position + 1
+            self.feed.append(Change(self.position, scope, key))
+        if self.control is not None:
+            self.control.advanced()
+
+    def forget_changes(self) -> None:
+        """What has happened so far is not remembered any more."""
+        self.remembered = self.position
+        self.feed.clear()
 
     def functions(self) -> list[FunctionInfo]:
         return self.function_list

@@ -12,7 +12,7 @@ from iii_fast.broker import ENGINE_SESSION, Function
 from iii_fast.builtins import channels, health, log, queues
 from iii_fast.builtins.functions import Functions
 from iii_fast.builtins.workers import Workers
-from iii_fast.contracts import Call, FunctionInfo, Stats, WorkerInfo
+from iii_fast.contracts import Call, FunctionInfo, Stats, StorageStats, WorkerInfo
 from iii_fast.errors import WireError
 from tests.engine.fake_backend import FakeBackend, call
 from tests.triggers.bench import VirtualClock
@@ -261,6 +261,23 @@ async def test_health(mock_clock: MockClock) -> None:
         assert (result["status"], result["timestamp"], result["version"]) == ("healthy", 12500, "9.9")
         assert result["components"]["otel"] == {"status": "healthy", "details": {"frames": 7, "bytes": 8}}
         assert result["components"]["invocations"]["details"] == {"in_flight": 4, "of_triggers": 2}
+
+
+POSITIONS = {"position": 40, "acknowledged": 39, "synced": 30}
+
+
+@pytest.mark.parametrize("failure", [None, "no space left"])
+async def test_health_of_state(mock_clock: MockClock, failure: str | None) -> None:
+    storage = StorageStats("file", "interval", 5, 600, 7000, failure=failure, **POSITIONS)
+    check = health.functions(FakeBackend(current=Stats(storage=storage)), VirtualClock(0), "1", lambda: 0)
+    result = json.loads(check["engine::health::check"](call("engine::health::check")) or b"")
+    details = {"kind": "file", "sync": "interval", "keys": 5, "live_bytes": 600, "disk_bytes": 7000, **POSITIONS}
+    if failure is not None:
+        details["failure"] = failure
+    status = "healthy" if failure is None else "unhealthy"
+    assert result["components"]["state"] == {"status": status, "details": details}
+    assert result["status"] == status
+    assert result["components"]["workers"]["status"] == "healthy"
 
 
 @pytest.mark.parametrize(("name", "level"), [("trace", 5), ("debug", 10), ("info", 20), ("warn", 30), ("error", 40)])

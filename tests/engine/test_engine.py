@@ -13,7 +13,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from iii_fast import engine as engine_module
-from iii_fast.config import CronSettings, HttpSettings, QueueSettings, Settings, StateSettings
+from iii_fast.config import CronSettings, HttpSettings, QueueSettings, StateSettings
 from iii_fast.contracts import Limits, Stats
 from iii_fast.engine import Bound, Engine, serve_until_signal
 from iii_fast.errors import ConfigError, WireError
@@ -56,6 +56,8 @@ async def test_ids_of_the_control_plane_are_reserved_before_anything_runs() -> N
         "engine::health::check",
         "engine::channels::create",
         "engine::queue::enqueue",
+        "state::watch",
+        "state::unwatch",
         "enqueue",
         "iii::durable::publish",
         *(f"engine::log::{level}" for level in ("trace", "debug", "info", "warn", "error")),
@@ -388,7 +390,7 @@ async def test_a_signal_ends_it_in_order_and_a_second_one_at_once(number: signal
 
 async def test_serve_reports_where_it_listens() -> None:
     async with trio.open_nursery() as nursery:
-        bound = await nursery.start(Engine(Settings(port=0, http=HttpSettings(port=0)), FakeBackend()).serve)
+        bound = await nursery.start(Engine(LOCAL, FakeBackend()).serve)
         assert isinstance(bound, Bound)
         assert bound.worker[0][1] > 0
         nursery.cancel_scope.cancel()

@@ -1,13 +1,16 @@
 """A started engine: ``iii-fast serve`` as a person runs it, on ports that the system chose.
 
 The engine announces its addresses in one log line; how that line looks is known here and nowhere else in the tests.
+It keeps state in a directory of its own, which goes with it.
 """
 
 from __future__ import annotations
 
 import re
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Final, Self
 
@@ -15,6 +18,10 @@ from tests.support.deadlines import START_S
 from tests.support.line_process import LineProcess
 
 BACKENDS: Final = ("native", "reference")
+DURABLE: Final = False
+"""Whether engines keep state in files unless a test says otherwise."""
+PLACES: Final = frozenset({"--data-dir", "--in-memory"})
+"""Flags that say where state is kept."""
 LISTENING: Final = re.compile(r"worker=ws://([^:\s]+):(\d+)(?:\s+http=http://([^:\s]+):(\d+))?")
 
 BUG: Final = re.compile(r"\bbug\b|Traceback|panicked", re.IGNORECASE)
@@ -27,7 +34,12 @@ class EngineProcess:
 
     def __init__(self, backend: str, *arguments: str, env: Mapping[str, str] | None = None) -> None:
         ports = ["--host", "127.0.0.1", "--port", "0", "--http-port", "0"]
-        self._start([sys.executable, "-m", "iii_fast", "serve", "--backend", backend, *ports, *arguments], env)
+        command = [sys.executable, "-m", "iii_fast", "serve", "--backend", backend, *ports, *arguments]
+        with ExitStack() as stack:
+            if not PLACES & set(arguments):
+                command += _place(stack)
+            self._start(command, env)
+            self._cleanup = stack.pop_all()
 
     def _start(self, command: Sequence[str], env: Mapping[str, str] | None) -> None:
         self.process = LineProcess(command, env)
@@ -56,12 +68,20 @@ class EngineProcess:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.process.stop()
-        if kind is None:
-            self._check_its_end()
+        with self._cleanup:
+            self.process.stop()
+            if kind is None:
+                self._check_its_end()
 
     def _check_its_end(self) -> None:
         """Whatever tests did to it, an engine ends with status 0 and never calls anything its own bug."""
         status, output = self.process.process.returncode, "\n".join(self.process.lines[-100:])
         assert status == 0, f"the engine ended with {status}:\n{output}"
         assert not any(BUG.search(line) for line in self.process.lines), output
+
+
+def _place(stack: ExitStack) -> list[str]:
+    """Flags for a place of its own, which ``stack`` removes."""
+    if not DURABLE:
+        return ["--in-memory"]
+    return ["--data-dir", stack.enter_context(tempfile.TemporaryDirectory(prefix="iii-fast-"))]

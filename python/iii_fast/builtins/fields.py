@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, Final
 
 from iii_fast.contracts import Call
 from iii_fast.errors import WireError
 from iii_fast.jsontext import decode, is_null, kind, members
 from iii_fast.protocol import Code
+
+_INTEGER: Final = re.compile(rb"-?[0-9]{1,18}")
+"""As many digits as any bound here could need."""
 
 
 class Fields:
@@ -51,6 +55,16 @@ class Fields:
     def optional_boolean(self, name: str) -> bool:
         """A boolean, ``False`` without one."""
         return bool(self._optional(name, "boolean", "a boolean"))
+
+    def optional_integer(self, name: str, low: int, high: int) -> int | None:
+        """An integer of ``low..high``, written as one, if there is one."""
+        text = self.raw(name)
+        if text is None:
+            return None
+        digits = text.strip()
+        if _INTEGER.fullmatch(digits) and low <= int(digits) <= high:
+            return int(digits)
+        raise self.error(f"field `{name}`: expected an integer from {low} to {high}")
 
     def strings(self, name: str) -> list[str]:
         """An array of strings, empty without one."""

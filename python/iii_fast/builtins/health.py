@@ -1,13 +1,14 @@
-"""``engine::health::check``: whether the engine lives, and its counters."""
+"""``engine::health::check``: whether the engine lives, its counters, and whether state can still be written."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from iii_fast.broker import Function
 from iii_fast.builtins.fields import Fields
-from iii_fast.contracts import Backend, Call, Clock
+from iii_fast.contracts import Backend, Call, Clock, StorageStats
 from iii_fast.jsontext import encode
 
 
@@ -22,11 +23,15 @@ def functions(backend: Backend, clock: Clock, version: str, waiting: Callable[[]
             "invocations": {"in_flight": stats.invocations_in_flight, "of_triggers": waiting()},
             "messages": {"received": stats.messages_in, "ignored": stats.messages_ignored},
             "otel": {"frames": stats.telemetry_frames, "bytes": stats.telemetry_bytes},
+            "state": _state(stats.storage),
         }
+        sick = {"state"} if stats.storage.failure is not None else set()
         return encode(
             {
-                "status": "healthy",
-                "components": {name: {"status": "healthy", "details": details} for name, details in components.items()},
+                "status": _status(bool(sick)),
+                "components": {
+                    name: {"status": _status(name in sick), "details": details} for name, details in components.items()
+                },
                 "timestamp": int(clock.now() * 1000),
                 "version": version,
                 "backend": backend.name,
@@ -34,3 +39,13 @@ def functions(backend: Backend, clock: Clock, version: str, waiting: Callable[[]
         )
 
     return {"engine::health::check": check}
+
+
+def _status(sick: bool) -> str:
+    return "unhealthy" if sick else "healthy"
+
+
+def _state(storage: StorageStats) -> dict[str, Any]:
+    """Where state is and how far its writes have come; ``failure`` only when there is one."""
+    details = {name: value for name, value in asdict(storage).items() if name != "failure"}
+    return details if storage.failure is None else details | {"failure": storage.failure}

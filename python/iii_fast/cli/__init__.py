@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from iii_fast.errors import BackendMissingError, ConfigError, WireError
+from iii_fast.errors import BackendMissingError, ConfigError, StorageError, WireError
 
 HELP: Final = """\
 usage: iii-fast [serve] [options]
@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _unknown(given[0])
         else:
             _serve(given)
-    except (ConfigError, BackendMissingError, WireError) as error:
+    except (ConfigError, StorageError, BackendMissingError, WireError) as error:
         return _tell(str(error), 1)
     except SystemExit as leaving:  # argparse leaves this way
         return leaving.code if isinstance(leaving.code, int) else 0

@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Final
 
 from iii_fast.cli.logs import FORMATS, LEVELS, LogFormat, logging_to
 from iii_fast.config import (
+    DEFAULT_DIRECTORY,
     DEFAULT_HTTP_PORT,
     DEFAULT_PORT,
     VARIABLES,
@@ -27,6 +30,8 @@ logger = logging.getLogger(__name__)
 LOG_LEVEL_VARIABLE: Final = "III_FAST_LOG_LEVEL"
 LOG_FORMAT_VARIABLE: Final = "III_FAST_LOG_FORMAT"
 
+VARIABLES_TEXT: Final = textwrap.fill(", ".join(VARIABLES.values()), 116, subsequent_indent="  ")
+
 EPILOG: Final = f"""\
 configuration:
   The first of: the FILE of -c, the file that III_CONFIG_PATH names, config.yaml, iii-config.yaml. Without any of them
@@ -42,9 +47,25 @@ configuration:
 
   A flag goes over a variable, a variable over the file, the file over the default.
 
+state:
+  It is kept in ./{DEFAULT_DIRECTORY}, or in the directory of --data-dir, or where the file says. A write is answered
+  when it is on the disk (sync: always), so nothing that was answered is lost, whatever ends the engine. The file can
+  ask for less:
+
+    workers:
+      - name: state
+        config:
+          adapter:
+            name: kv
+            config: {{file_path: ./data, sync: interval, sync_interval_ms: 1000}}   # or sync: never
+
+  With `store_method: in_memory`, or --in-memory, all state ends with the engine. A directory that cannot be used, or is
+  damaged, ends start-up and says what can be done; --salvage then keeps what is intact and puts the rest aside.
+  One engine at a time uses a directory.
+
 environment:
-  {", ".join(VARIABLES.values())},
-  {LOG_LEVEL_VARIABLE}, {LOG_FORMAT_VARIABLE}: as the flags of the same name.
+  {VARIABLES_TEXT},
+  {LOG_LEVEL_VARIABLE}, {LOG_FORMAT_VARIABLE}: as the flags of the same name (III_FAST_IN_MEMORY: true or false).
 
 signals:
   SIGTERM and SIGINT finish what is in flight and end with status 0; a second one ends at once.
@@ -54,11 +75,15 @@ examples:
   iii-fast serve -c iii-config.yaml --strict
   iii-fast serve --port 0 --http-port 0 --log-format json    # free ports; the first log lines name them
   iii-fast serve --host 0.0.0.0 --loops 2
+  iii-fast serve --data-dir /var/lib/iii-fast
 """
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Runs the subcommand; returns when the engine was told to end. Raises ``ConfigError``, ``BackendMissingError``."""
+    """Runs the subcommand; returns when the engine was told to end.
+
+    Raises ``ConfigError``, ``StorageError`` and ``BackendMissingError``.
+    """
     options = _parser().parse_args(arguments)
     level, log_format = _log_options(options, os.environ)
     with logging_to(None, level, log_format):
@@ -84,6 +109,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--http-port", metavar="PORT", help=f"port of the http trigger (default: {DEFAULT_HTTP_PORT})")
     add("--loops", metavar="N", help=f"threads that move messages, native backend only (default: {default.loops})")
     add("--backend", metavar="NAME", help="native (default) or reference: plain Python, slow, to compare with")
+    add("--data-dir", metavar="DIR", help=f"keep state in files of this directory (default: ./{DEFAULT_DIRECTORY})")
+    add("--in-memory", action="store_const", const="true", help="keep state in memory only: it ends with the engine")
+    add("--salvage", action="store_const", const="true", help="start from damaged files with what is intact in them")
     add("--strict", action="store_true", help="treat warnings about the configuration as errors")
     add("--log-level", metavar="LEVEL", help=f"{', '.join(LEVELS)} (default: info)")
     add("--log-format", metavar="FORMAT", help="text (default) or json, one object per line")
@@ -110,9 +138,9 @@ def _chosen(
 def _settings(options: argparse.Namespace, environ: Mapping[str, str]) -> Settings:
     """The file with environment and flags over it; what the file has to say goes to the log."""
     given = {
-        field: (f"--{field.replace('_', '-')}", value)
-        for field in VARIABLES
-        if (value := getattr(options, field)) is not None
+        field.name: (f"--{field.name.replace('_', '-')}", value)
+        for field in fields(Overrides)
+        if (value := getattr(options, field.name)) is not None
     }
     overrides = Overrides.from_texts(given).over(Overrides.from_environment(environ))
     configuration = load_config(options.config, environ=environ, strict=options.strict)

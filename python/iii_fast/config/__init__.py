@@ -3,6 +3,7 @@
 from iii_fast.config.loader import Configuration, find_config, load_config, read_config
 from iii_fast.config.overrides import VARIABLES, Overrides
 from iii_fast.config.settings import (
+    DEFAULT_DIRECTORY,
     DEFAULT_HTTP_PORT,
     DEFAULT_PORT,
     DEFAULT_QUEUE,
@@ -17,6 +18,7 @@ from iii_fast.config.settings import (
 )
 
 __all__ = [
+    "DEFAULT_DIRECTORY",
     "DEFAULT_HTTP_PORT",
     "DEFAULT_PORT",
     "DEFAULT_QUEUE",

@@ -193,6 +193,7 @@ def _read_top(top: Section, listed: _Listed) -> Settings:
 def _with_workers(settings: Settings, listed: _Listed) -> Settings:
     """Adds each worker's own block, and turns off what the file's list leaves out."""
     http, cron, queue, state = settings.http, settings.cron, settings.queue, settings.state
+    storage = settings.storage
     for key, section in listed.sections.items():
         if key == catalogue.HTTP:
             http = read_http(section)
@@ -201,7 +202,7 @@ def _with_workers(settings: Settings, listed: _Listed) -> Settings:
         elif key == catalogue.QUEUE:
             queue = read_queue(section)
         elif key == catalogue.STATE:
-            state = read_state(section)
+            state, storage = read_state(section)
         else:
             continue
         section.finish()
@@ -211,6 +212,7 @@ def _with_workers(settings: Settings, listed: _Listed) -> Settings:
         cron=replace(cron, enabled=listed.starts(catalogue.CRON)),
         queue=replace(queue, enabled=listed.starts(catalogue.QUEUE)),
         state=replace(state, enabled=listed.starts(catalogue.STATE)),
+        storage=storage,
     )
 
 

@@ -6,11 +6,12 @@ Everything here is usable without configuration files: ``Settings()`` is the def
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Literal, TypeAlias
 
-from iii_fast.contracts import Limits
+from iii_fast.contracts import Limits, Storage
 from iii_fast.errors import ConfigError
 
 BackendName: TypeAlias = Literal["native", "reference"]
@@ -20,6 +21,17 @@ DEFAULT_PORT: Final = 49134
 DEFAULT_HTTP_PORT: Final = 3111
 DEFAULT_QUEUE: Final = "default"
 """A named queue of this name always exists."""
+DEFAULT_DIRECTORY: Final = Path("data")
+"""Where state is kept when nothing else is said, relative to the working directory."""
+DEFAULT_STORAGE: Final = Storage(DEFAULT_DIRECTORY)
+
+QUOTAS: Final = {
+    "max_value_bytes": "value_bytes_max",
+    "max_key_bytes": "key_bytes_max",
+    "max_scope_bytes": "scope_bytes_max",
+    "max_total_bytes": "total_bytes_max",
+}
+"""Quotas of state by their names in ``StateSettings`` and in ``contracts.Limits``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +87,7 @@ class QueueSettings:
 
 @dataclass(frozen=True, slots=True)
 class StateSettings:
-    """The state API. ``max_value_bytes`` bounds one stored JSON text; ``None`` leaves only the message limit.
+    """The state API and its quotas (docs/state.md, 14); ``None`` is no quota.
 
     The functions ``state::*`` belong to the data plane and are always there: ``enabled`` is about the trigger type.
     """
@@ -83,14 +95,17 @@ class StateSettings:
     enabled: bool = True
     triggers_enabled: bool = True
     max_value_bytes: int | None = None
+    max_key_bytes: int | None = None
+    max_scope_bytes: int | None = None
+    max_total_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Everything one engine is started with. ``shutdown_ms`` bounds how long in-flight work may take at the end.
 
-    Raises ``ConfigError`` when ``state.max_value_bytes`` and ``limits.value_bytes_max`` contradict each other; when
-    only one is set the other follows, so each reader may use either.
+    Raises ``ConfigError`` when a quota of ``state`` and its twin in ``limits`` contradict each other; when only one is
+    set the other follows, so each reader may use either.
     """
 
     host: str = "127.0.0.1"
@@ -99,20 +114,18 @@ class Settings:
     cron: CronSettings = CronSettings()
     queue: QueueSettings = field(default_factory=QueueSettings)
     state: StateSettings = StateSettings()
+    storage: Storage = DEFAULT_STORAGE
     limits: Limits = field(default_factory=Limits)
     loops: int = 1
     backend: BackendName = "native"
     shutdown_ms: int = 10_000
 
     def __post_init__(self) -> None:
-        of_state, of_limits = self.state.max_value_bytes, self.limits.value_bytes_max
-        if of_state == of_limits:
-            return
-        if of_state is None:
-            object.__setattr__(self, "state", replace(self.state, max_value_bytes=of_limits))
-        elif of_limits is None:
-            object.__setattr__(self, "limits", replace(self.limits, value_bytes_max=of_state))
-        else:
-            raise ConfigError(
-                f"state.max_value_bytes is {of_state} but limits.value_bytes_max is {of_limits}: give one of them"
-            )
+        of_state, of_limits = asdict(self.state), asdict(self.limits)
+        for name, twin in QUOTAS.items():
+            one, other = of_state[name], of_limits[twin]
+            if None not in (one, other) and one != other:
+                raise ConfigError(f"state.{name} is {one} but limits.{twin} is {other}: give one of them")
+            of_state[name] = of_limits[twin] = other if one is None else one
+        object.__setattr__(self, "state", StateSettings(**of_state))
+        object.__setattr__(self, "limits", Limits(**of_limits))

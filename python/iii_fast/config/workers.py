@@ -1,19 +1,21 @@
 """The configuration block of each worker that this engine offers, read into its settings.
 
-What a block asks for and cannot get yet is said: a promise about data that is not kept is a loud warning, an option
-that protects something ends start-up.
+What a block asks for and cannot get yet is said: queued work that is not kept is a loud warning; an option that
+protects something, or says where state is kept, ends start-up.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
 from iii_fast.config import catalogue
 from iii_fast.config.report import Place, fail, suggestion
 from iii_fast.config.section import Section, one_of
 from iii_fast.config.settings import (
+    DEFAULT_STORAGE,
     CronSettings,
     HttpSettings,
     QueueConfig,
@@ -22,14 +24,19 @@ from iii_fast.config.settings import (
     StateSettings,
 )
 from iii_fast.config.tree import Scalar, Table
+from iii_fast.contracts import Storage, SyncLevel
 
 PORT_MAX: Final = 65_535
 DURATION_MS_MAX: Final = 24 * 60 * 60 * 1000
 COUNT_MAX: Final = 1_000_000
 BYTES_MAX: Final = 1 << 40
+SYNC_INTERVAL_MS: Final = (10, 3_600_000)
+SEGMENT_BYTES: Final = (1 << 20, 4 << 30)
+HISTORY_BYTES_MAX: Final = 1 << 30
+SYNC_LEVELS: Final[tuple[SyncLevel, ...]] = ("always", "interval", "never")
 
 _CORS: Final = {"allowed_origins": "ORIGIN", "allowed_methods": "METHOD"}
-_VOLATILE: Final = "IS KEPT IN MEMORY ONLY AND IS LOST WHEN THE ENGINE STOPS"
+_VOLATILE: Final = "queued work IS KEPT IN MEMORY ONLY AND IS LOST WHEN THE ENGINE STOPS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,23 +107,60 @@ def read_cron(section: Section) -> CronSettings:
     return CronSettings()
 
 
-def read_state(section: Section) -> StateSettings:
-    """``iii-state``: switches and bounds; values are kept in memory whatever the adapter says, and that is said."""
-    adapter = _Adapter.read(section, catalogue.STATE_ADAPTERS, "kv")
+def read_state(section: Section) -> tuple[StateSettings, Storage]:
+    """``iii-state``: switches, quotas, and where state is kept."""
+    storage = _read_storage(section)
     section.accepted("save_interval_ms")
-    _warn_about_durability(section, adapter, "state")
-    default = StateSettings()
-    return StateSettings(
-        triggers_enabled=section.boolean("triggers_enabled", default.triggers_enabled),
+    settings = StateSettings(
+        triggers_enabled=section.boolean("triggers_enabled", StateSettings().triggers_enabled),
         max_value_bytes=section.optional_integer("max_value_bytes", 1, BYTES_MAX),
+        max_key_bytes=section.optional_integer("max_key_bytes", 1, BYTES_MAX),
+        max_scope_bytes=section.optional_integer("max_scope_bytes", 1, BYTES_MAX),
+        max_total_bytes=section.optional_integer("max_total_bytes", 1, BYTES_MAX),
     )
+    return settings, storage
+
+
+def _read_storage(section: Section) -> Storage:
+    adapter = _Adapter.read(section, catalogue.STATE_ADAPTERS, "kv")
+    if adapter.name != "kv":
+        fail(
+            adapter.place,
+            f"{section.name} adapter `{adapter.name}` is not supported yet, and state would not be where you want it; "
+            "use `kv`, which keeps it in files of this engine, or remove `adapter`",
+        )
+    storage = _read_kv(adapter.section) if adapter.section else DEFAULT_STORAGE
+    adapter.finish()
+    return storage
+
+
+def _read_kv(kv: Section) -> Storage:
+    """The block of the adapter ``kv``. ``save_interval_ms``, the former name, yields to ``sync_interval_ms``."""
+    default = DEFAULT_STORAGE
+    method = kv.choice("store_method", "file_based", ("file_based", "in_memory"))
+    path = kv.optional_string("file_path")
+    sync = kv.choice("sync", default.sync, SYNC_LEVELS)
+    if method == "in_memory" and kv.has("sync"):
+        kv.report.warn(kv.place_of("sync"), f"{kv.path('sync')} has no effect: store_method is in_memory")
+    interval_ms = kv.integer("sync_interval_ms", default.sync_interval_ms, *SYNC_INTERVAL_MS)
+    if sync == "interval" and not kv.has("sync_interval_ms"):
+        interval_ms = kv.integer("save_interval_ms", interval_ms, *SYNC_INTERVAL_MS)
+    kv.accepted("save_interval_ms")
+    storage = Storage(
+        directory=default.directory if path is None else Path(path),
+        sync=sync,
+        sync_interval_ms=interval_ms,
+        segment_bytes=kv.integer("segment_bytes", default.segment_bytes, *SEGMENT_BYTES),
+        history_bytes_max=kv.integer("history_bytes_max", default.history_bytes_max, 0, HISTORY_BYTES_MAX),
+    )
+    return replace(storage, directory=None) if method == "in_memory" else storage
 
 
 def read_queue(section: Section) -> QueueSettings:
     """``iii-queue``: named queues, and the defaults of topic queues from the adapter's block."""
     adapter = _Adapter.read(section, catalogue.QUEUE_ADAPTERS, "builtin")
     topic = _read_topic_defaults(adapter)
-    _warn_about_durability(section, adapter, "queued work")
+    _warn_about_durability(section, adapter)
     queues = section.table("queue_configs")
     configs: dict[str, QueueConfig] = {}
     for name, member in (queues.members if queues else {}).items():
@@ -202,19 +246,19 @@ class _Adapter:
             self.section.finish()
 
 
-def _warn_about_durability(section: Section, adapter: _Adapter, what: str) -> None:
+def _warn_about_durability(section: Section, adapter: _Adapter) -> None:
     adapter.accept("file_path", "save_interval_ms", "redis_url", "bridge_url")
     methods = ("in_memory", "file_based")
     stored = adapter.section.choice("store_method", "in_memory", methods) if adapter.section else "in_memory"
     adapter.finish()
-    if adapter.name not in ("kv", "builtin"):
+    if adapter.name != "builtin":
         section.report.warn(
             adapter.place,
-            f"{section.name} adapter `{adapter.name}` is not supported yet: {what} {_VOLATILE}, "
+            f"{section.name} adapter `{adapter.name}` is not supported yet: {_VOLATILE}, "
             "and is not shared with other engines",
         )
     elif adapter.section and stored == "file_based":
         section.report.warn(
             adapter.section.place_of("store_method"),
-            f"{section.name} store_method `file_based` is not supported yet: {what} {_VOLATILE}",
+            f"{section.name} store_method `file_based` is not supported yet: {_VOLATILE}",
         )

@@ -13,7 +13,20 @@ from typing import Final, Literal
 
 import trio
 
-from iii_fast.contracts import Control, FunctionInfo, Limits, Outcome, SessionId, Stats, WorkerInfo
+from iii_fast.contracts import (
+    Changes,
+    Control,
+    FunctionInfo,
+    Limits,
+    Outcome,
+    Recovered,
+    SessionId,
+    Stats,
+    Storage,
+    WorkerInfo,
+)
+from iii_fast.errors import StorageError, WireError
+from iii_fast.protocol import Code
 from iii_fast.reference import codec_json as json_text
 from iii_fast.reference.connection import Connection, Session
 from iii_fast.reference.core import Core, Payload
@@ -23,6 +36,7 @@ from iii_fast.reference.session import TelemetrySession, WorkerSession
 log = logging.getLogger(__name__)
 
 _CALLS_PER_TURN: Final = 256  # then other tasks get their turn
+_IN_MEMORY: Final = Storage()
 
 
 class ReferenceBackend:
@@ -30,13 +44,21 @@ class ReferenceBackend:
 
     name: Literal["reference"] = "reference"
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, *, storage: Storage = _IN_MEMORY) -> None:
         self._limits = limits
+        self._storage = storage
         self._core = Core(limits)
         self._sessions = itertools.count(1)
         self._connections: set[Connection] = set()
 
     # --- running ---------------------------------------------------------------------------------------------------
+
+    async def open(self) -> Recovered:
+        """Loads what the storage holds."""
+        await trio.lowlevel.checkpoint()
+        if self._storage.directory is not None:
+            raise StorageError("the reference backend keeps state in memory only so far: start it with --in-memory")
+        return Recovered()
 
     async def serve(self, control: Control, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Gives calls to ``control`` until cancelled."""
@@ -144,6 +166,16 @@ class ReferenceBackend:
     def unwatch(self, scope: str | None) -> None:
         """Ends one ``watch``."""
         self._core.state.unwatch(scope)
+
+    def begin_feed(self) -> int:
+        """There is no change feed so far."""
+        raise WireError(Code.NOT_SUPPORTED, "The reference backend has no change feed so far.")
+
+    def read_changes(
+        self, since: int, scope: str | None, prefix: str | None, count_max: int, bytes_max: int
+    ) -> Changes:
+        """There is no change feed so far."""
+        raise WireError(Code.NOT_SUPPORTED, "The reference backend has no change feed so far.")
 
     # --- looking ---------------------------------------------------------------------------------------------------
 
