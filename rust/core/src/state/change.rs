@@ -13,6 +13,8 @@ pub enum ChangeKind {
     Updated,
     /// The key is gone.
     Deleted,
+    /// The key is gone because its time had come.
+    Expired,
 }
 
 impl ChangeKind {
@@ -22,6 +24,7 @@ impl ChangeKind {
             ChangeKind::Created => "state:created",
             ChangeKind::Updated => "state:updated",
             ChangeKind::Deleted => "state:deleted",
+            ChangeKind::Expired => "state:expired",
         }
     }
 }
@@ -33,11 +36,13 @@ pub struct Change {
     pub scope: Box<str>,
     /// The key.
     pub key: Box<str>,
-    /// Created, updated or deleted.
+    /// What happened to it.
     pub kind: ChangeKind,
+    /// Insertion order of changes: position of the write, and its place within it.
+    pub order: (u64, u64),
     /// The value before; none when created.
     pub old: Option<Stored>,
-    /// The value after; none when deleted.
+    /// The value after; none when it is gone.
     pub new: Option<Stored>,
 }
 
