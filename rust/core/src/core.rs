@@ -5,6 +5,7 @@ use crate::dispatch::Router;
 use crate::error::{WireError, code};
 use crate::invocation::{InvocationId, Invocations};
 use crate::limits::Limits;
+use crate::log::Log;
 use crate::outcome::{Settlement, deliver};
 use crate::peer::{Directory, Peer, SessionId};
 use crate::registry::Registry;
@@ -61,7 +62,7 @@ impl Core {
     /// An empty engine; `wake` tells the control loop to fetch calls.
     pub fn new(limits: Limits, wake: Box<dyn Wake>) -> Self {
         Core {
-            state: State::new(limits.stripes, limits.value_bytes_max),
+            state: State::new(limits.stripes, limits.quotas, Arc::new(Log::new(limits.history_bytes_max))),
             registry: Registry::default(),
             invocations: Invocations::new(limits.invocations_in_flight_max),
             directory: Directory::default(),

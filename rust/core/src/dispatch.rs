@@ -172,7 +172,7 @@ impl<R: Router> Dispatch<'_, R> {
             if served.answer.is_absent() {
                 reply.nothing(outbox);
             } else {
-                reply.result(outbox, &served.answer, served.wrote);
+                reply.result(outbox, &served.answer, served.receipt.is_some());
             }
         });
         Ok(())

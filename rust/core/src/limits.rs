@@ -1,5 +1,7 @@
 //! Every bound of the data plane: name, unit, default, reason.
 
+use crate::state::Quotas;
+
 /// Nested arrays and objects in one message. Rust workers parse at most 127 levels and the engine wraps a value in up
 /// to four more (envelope, event, old and new value), so what is accepted can always be delivered.
 pub const JSON_DEPTH_MAX: usize = 120;
@@ -16,8 +18,12 @@ pub const SHARE_BYTES_MIN: usize = 4 << 10;
 pub struct Limits {
     /// Largest message in either direction, bytes.
     pub message_bytes_max: usize,
-    /// Largest value in state, bytes of its JSON text; none is unlimited.
-    pub value_bytes_max: Option<usize>,
+    /// What state may hold.
+    pub quotas: Quotas,
+    /// Changes that wait for the disk; whoever adds to them is not read beyond that, bytes.
+    pub log_bytes_max: usize,
+    /// Changes that the feed remembers, bytes of their records.
+    pub history_bytes_max: usize,
     /// With more than this in its outbox a peer is no longer read, bytes.
     pub outbox_throttle_bytes: usize,
     /// Beyond this no invocation is sent to a worker, bytes.
@@ -44,7 +50,9 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             message_bytes_max: MESSAGE_BYTES_MAX,
-            value_bytes_max: None,
+            quotas: Quotas::default(),
+            log_bytes_max: 64 << 20,
+            history_bytes_max: 16 << 20,
             outbox_throttle_bytes: 8 << 20,
             outbox_bytes_max: 160 << 20,
             invocations_in_flight_max: 100_000,

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use iii_fast_core::error::WireError;
 use iii_fast_core::limits::SHARE_BYTES_MIN;
+use iii_fast_core::log::Log;
 use iii_fast_core::parts::Parts;
-use iii_fast_core::state::{State, StateCall, Stored, serve};
+use iii_fast_core::state::{Quotas, State, StateCall, Stored, serve};
 
 fn state() -> State {
-    State::new(4, None)
+    State::in_memory(4)
 }
 
 /// The JSON of `result`, or none.
@@ -140,24 +141,17 @@ fn the_input_must_be_one_object() {
 
 #[test]
 fn a_value_over_the_limit_is_not_written() {
-    let state = State::new(1, Some(5));
+    let quotas = Quotas { value_bytes_max: Some(6), ..Quotas::default() };
+    let state = State::new(1, quotas, Arc::new(Log::new(0)));
     let set = |value: &str| call(&state, "state::set", &format!(r#"{{"scope":"s","key":"k","value":{value}}}"#));
-    assert!(set("12345").is_ok());
-    let error = set("\"1234\"").unwrap_err();
-    assert_eq!(error.code, "VALUE_TOO_LARGE");
-    assert_eq!(error.message, "value of 6 bytes exceeds the configured max_value_bytes limit of 5");
-    let push = r#"{"scope":"s","key":"k","ops":[{"type":"set","path":"","value":"1234"}]}"#;
-    assert_eq!(call(&state, "state::update", push).unwrap_err(), error);
-    assert_eq!(state.get("s", "k").unwrap().bytes(), b"12345");
-    assert_eq!(state.entry("s", "k").unwrap().version, 1);
-    state.set_value_bytes_max(Some(6));
     assert!(set("\"1234\"").is_ok());
-    state.set_value_bytes_max(None);
-    assert!(set(&"1".repeat(1000)).is_ok());
-    // What is stored may stay over the limit; an update that changes nothing writes nothing.
-    state.set_value_bytes_max(Some(1));
-    let nothing = r#"{"scope":"s","key":"k","ops":[]}"#;
-    assert!(call(&state, "state::update", nothing).is_ok());
+    let error = set("\"12345\"").unwrap_err();
+    assert_eq!(error.code, "VALUE_TOO_LARGE");
+    assert_eq!(error.message, "value of 7 bytes exceeds the configured max_value_bytes limit of 6");
+    let push = r#"{"scope":"s","key":"k","ops":[{"type":"set","path":"","value":"12345"}]}"#;
+    assert_eq!(call(&state, "state::update", push).unwrap_err(), error);
+    assert_eq!(state.get("s", "k").unwrap().bytes(), b"\"1234\"");
+    assert_eq!(state.entry("s", "k").unwrap().version, 1);
 }
 
 #[test]
@@ -166,7 +160,7 @@ fn a_served_call_says_what_it_did() {
     state.watch(Some("s"));
     let did = |function_id: &str, data: &str| {
         let served = serve(&state, StateCall::from_function_id(function_id).unwrap(), data).unwrap();
-        (served.wrote, served.noted)
+        (served.receipt.is_some(), served.noted)
     };
     let key = r#"{"scope":"s","key":"k"}"#;
     let update = |ops: &str| did("state::update", &format!(r#"{{"scope":"s","key":"k","ops":{ops}}}"#));
@@ -190,11 +184,11 @@ fn changes_become_events() {
     state.watch(None);
     let scope = "a\"\u{1}";
     for value in ["1", "null"] {
-        state.set(scope, "kéy", Stored::new(value)).unwrap();
+        state.set(scope, "kéy", Stored::new(value), None).unwrap();
     }
-    state.set(scope, "kéy", Stored::new("[2]")).unwrap();
-    state.delete(scope, "kéy");
-    state.delete(scope, "kéy");
+    state.set(scope, "kéy", Stored::new("[2]"), None).unwrap();
+    state.delete(scope, "kéy").unwrap();
+    state.delete(scope, "kéy").unwrap();
     let mut changes = Vec::new();
     state.take_changes(&mut changes);
     let event = |event_type: &str, old: &str, new: &str| {
@@ -232,7 +226,7 @@ impl Parts for Record {
 fn large_values_are_shared_with_the_reply() {
     let state = state();
     for (len, shared) in [(SHARE_BYTES_MIN - 1, false), (SHARE_BYTES_MIN, true)] {
-        state.set("s", "k", Stored::new(&"1".repeat(len))).unwrap();
+        state.set("s", "k", Stored::new(&"1".repeat(len)), None).unwrap();
         let mut record = Record::default();
         serve(&state, StateCall::Get, r#"{"scope":"s","key":"k"}"#).unwrap().answer.write_to(&mut record);
         assert_eq!(record.0, [(shared, len)]);

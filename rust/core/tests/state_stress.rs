@@ -6,7 +6,7 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-use iii_fast_core::state::{Change, ChangeKind, State, Stored, Update};
+use iii_fast_core::state::{Change, ChangeKind, Expiry, State, Stored, Update};
 
 const THREADS: usize = 4;
 const ROUNDS: usize = 3000;
@@ -16,7 +16,7 @@ fn number(stored: &Stored) -> u64 {
 }
 
 fn set(state: &State, scope: &str, key: &str, value: u64) -> Option<u64> {
-    state.set(scope, key, Stored::new(&value.to_string())).unwrap().outcome.as_ref().map(number)
+    state.set(scope, key, Stored::new(&value.to_string()), None).unwrap().outcome.as_ref().map(number)
 }
 
 /// Runs `work` in several threads that start together.
@@ -36,12 +36,12 @@ fn together(work: impl Fn(usize) + Sync) {
 #[test]
 fn updates_lose_nothing() {
     for stripes in [1, 64] {
-        let state = State::new(stripes, None);
+        let state = State::in_memory(stripes);
         let ops = r#"[{"type":"increment","path":"n","by":1},{"type":"append","path":"all","value":7}]"#;
         together(|_| {
             let update = Update::parse(ops).unwrap();
             for _ in 0..200 {
-                state.update("s", "counter", &update).unwrap();
+                state.update("s", "counter", &update, Expiry::Keep).unwrap();
             }
         });
         let all = vec!["7"; 200 * THREADS].join(",");
@@ -52,25 +52,25 @@ fn updates_lose_nothing() {
 
 #[test]
 fn a_deleted_value_goes_to_one_deleter() {
-    let state = State::new(64, None);
+    let state = State::in_memory(64);
     let (set_count, deleted) = (AtomicUsize::new(0), AtomicUsize::new(0));
     together(|thread| {
         for round in 0..ROUNDS {
             if thread % 2 == 0 {
                 let replaced = set(&state, "s", "k", round as u64).is_some();
                 set_count.fetch_add(usize::from(!replaced), Ordering::Relaxed);
-            } else if state.delete("s", "k").outcome.is_some() {
+            } else if state.delete("s", "k").unwrap().outcome.is_some() {
                 deleted.fetch_add(1, Ordering::Relaxed);
             }
         }
     });
-    let left = usize::from(state.delete("s", "k").outcome.is_some());
+    let left = usize::from(state.delete("s", "k").unwrap().outcome.is_some());
     assert_eq!(set_count.into_inner(), deleted.into_inner() + left);
 }
 
 #[test]
 fn a_value_read_was_written_and_never_goes_back() {
-    let state = State::new(64, None);
+    let state = State::in_memory(64);
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         for reader in 0..2 {
@@ -100,7 +100,7 @@ fn a_value_read_was_written_and_never_goes_back() {
 #[test]
 fn a_list_is_a_cut_in_insertion_order() {
     for stripes in [2, 64] {
-        let state = State::new(stripes, None);
+        let state = State::in_memory(stripes);
         let counters: Vec<String> = (0..16).map(|i| format!("c{i}")).collect();
         for counter in &counters {
             set(&state, "counters", counter, 0);
@@ -127,7 +127,7 @@ fn a_list_is_a_cut_in_insertion_order() {
                         set(&state, "counters", counter, round);
                     }
                     set(&state, "token", &format!("t{round}"), round);
-                    assert!(state.delete("token", &format!("t{}", round - 1)).outcome.is_some());
+                    assert!(state.delete("token", &format!("t{}", round - 1)).unwrap().outcome.is_some());
                 }
             });
             let read = readers.map(|reader| reader.join());
@@ -140,7 +140,7 @@ fn a_list_is_a_cut_in_insertion_order() {
 /// Each writer inserts its own keys in order: every list shows each writer's keys without a gap and in that order.
 #[test]
 fn lists_show_insertions_in_the_order_they_returned() {
-    let state = State::new(64, None);
+    let state = State::in_memory(64);
     together(|thread| {
         for round in 0..ROUNDS as u64 {
             set(&state, "s", &format!("{thread}-{round}"), (thread as u64) << 32 | round);
@@ -162,7 +162,7 @@ fn lists_show_insertions_in_the_order_they_returned() {
 #[test]
 fn changes_of_a_key_chain() {
     for stripes in [1, 64] {
-        let state = State::new(stripes, None);
+        let state = State::in_memory(stripes);
         state.watch(Some("watched"));
         let noted = AtomicUsize::new(0);
         let mut chains: HashMap<Box<str>, Option<Stored>> = HashMap::new();
@@ -174,13 +174,13 @@ fn changes_of_a_key_chain() {
                     for round in 0..ROUNDS {
                         let key = format!("k{}", round % 5);
                         let written = if (round + thread) % 3 == 0 {
-                            state.delete("watched", &key).noted
+                            state.delete("watched", &key).unwrap().noted
                         } else {
                             let value = Stored::new(&format!("[{thread},{round}]"));
-                            state.set("watched", &key, value).unwrap().noted
+                            state.set("watched", &key, value, None).unwrap().noted
                         };
                         noted.fetch_add(usize::from(written), Ordering::Relaxed);
-                        assert!(!state.set("other", &key, Stored::new("1")).unwrap().noted);
+                        assert!(!state.set("other", &key, Stored::new("1"), None).unwrap().noted);
                     }
                 })
             });
@@ -218,18 +218,18 @@ fn follow(chains: &mut HashMap<Box<str>, Option<Stored>>, change: Change) {
 /// A watch begins at one instant: a write that began after it returned is noted, whatever its stripe.
 #[test]
 fn no_write_after_a_watch_is_missed() {
-    let state = State::new(64, None);
+    let state = State::in_memory(64);
     let written = AtomicUsize::new(0);
     together(|thread| {
         for round in 0..300 {
             let scope = format!("s{thread}");
             state.watch(Some(&scope));
             for key in 0..8 {
-                assert!(state.set(&scope, &format!("{key}-{round}"), Stored::new("1")).unwrap().noted);
+                assert!(state.set(&scope, &format!("{key}-{round}"), Stored::new("1"), None).unwrap().noted);
                 written.fetch_add(1, Ordering::Relaxed);
             }
             state.unwatch(Some(&scope));
-            assert!(!state.set(&scope, "unwatched", Stored::new("1")).unwrap().noted);
+            assert!(!state.set(&scope, "unwatched", Stored::new("1"), None).unwrap().noted);
         }
     });
     let mut changes = Vec::new();

@@ -458,11 +458,11 @@ fn malformed_operations_fail_the_call() {
 
 #[test]
 fn a_broken_stored_text_is_reported_and_kept() {
-    let state = iii_fast_core::state::State::new(1, None);
+    let state = iii_fast_core::state::State::in_memory(1);
     for broken in ["{\"a\":", "{\"a\":1"] {
-        state.set("s", "k", iii_fast_core::state::Stored::new(broken)).unwrap();
+        state.set("s", "k", iii_fast_core::state::Stored::new(broken), None).unwrap();
         let update = iii_fast_core::state::Update::parse(r#"[{"type":"set","path":"a"}]"#).unwrap();
-        let error = state.update("s", "k", &update).unwrap_err();
+        let error = state.update("s", "k", &update, iii_fast_core::state::Expiry::Keep).unwrap_err();
         assert_eq!(error.code, "deserialization_error");
         assert!(error.message.starts_with("Failed to deserialize the stored value"), "{error}");
         assert_eq!(state.get("s", "k").unwrap().bytes(), broken.as_bytes());

@@ -121,7 +121,7 @@ pub struct StateMap(Box<State>);
 impl StateMap {
     #[new]
     fn new(stripes: usize) -> Self {
-        StateMap(Box::new(State::new(stripes, None)))
+        StateMap(Box::new(State::in_memory(stripes)))
     }
 
     fn get<'py>(&self, py: Python<'py>, scope: &str, key: &str) -> Option<Bound<'py, PyBytes>> {
@@ -130,13 +130,13 @@ impl StateMap {
 
     /// Returns whether the key was there.
     fn set(&self, scope: &str, key: &str, value: &str) -> PyResult<bool> {
-        let written = self.0.set(scope, key, Stored::new(value));
+        let written = self.0.set(scope, key, Stored::new(value), None);
         written.map(|written| written.outcome.is_some()).map_err(|error| PyValueError::new_err(error.to_string()))
     }
 
     /// Returns whether the key was there.
     fn delete(&self, scope: &str, key: &str) -> bool {
-        self.0.delete(scope, key).outcome.is_some()
+        self.0.delete(scope, key).is_ok_and(|written| written.outcome.is_some())
     }
 
     fn list<'py>(&self, py: Python<'py>, scope: &str) -> Vec<Bound<'py, PyBytes>> {

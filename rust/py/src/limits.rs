@@ -1,13 +1,21 @@
 //! `contracts.Limits` as the core's limits.
 
 use iii_fast_core::limits::Limits;
+use iii_fast_core::state::Quotas;
 use pyo3::prelude::*;
 
 /// Reads the fields of a `contracts.Limits`.
 pub fn from_python(limits: &Bound<'_, PyAny>) -> PyResult<Limits> {
     Ok(Limits {
         message_bytes_max: limits.getattr("message_bytes_max")?.extract()?,
-        value_bytes_max: limits.getattr("value_bytes_max")?.extract()?,
+        quotas: Quotas {
+            key_bytes_max: limits.getattr("key_bytes_max")?.extract()?,
+            value_bytes_max: limits.getattr("value_bytes_max")?.extract()?,
+            scope_bytes_max: limits.getattr("scope_bytes_max")?.extract()?,
+            total_bytes_max: limits.getattr("total_bytes_max")?.extract()?,
+        },
+        log_bytes_max: limits.getattr("log_bytes_max")?.extract()?,
+        history_bytes_max: Limits::default().history_bytes_max,
         outbox_throttle_bytes: limits.getattr("outbox_throttle_bytes")?.extract()?,
         outbox_bytes_max: limits.getattr("outbox_bytes_max")?.extract()?,
         invocations_in_flight_max: limits.getattr("invocations_in_flight_max")?.extract()?,

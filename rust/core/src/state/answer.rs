@@ -1,8 +1,10 @@
 //! Results of `state::*` as JSON (the wire's rule 18).
 
 use super::stored::Stored;
+use super::striped_map::Written;
 use super::update::{OpError, Updated};
 use crate::codec::json::write_string;
+use crate::log::Receipt;
 use crate::parts::Parts;
 
 /// The result of a state call.
@@ -32,15 +34,21 @@ pub enum Answer {
 pub struct Served {
     /// The result.
     pub answer: Answer,
-    /// Whether something was written: then a reply that cannot be sent says so (the wire's rule 23).
-    pub wrote: bool,
-    /// Whether the write left a change for `State::take_changes`: then its consumer has to be woken.
+    /// The write, if something was written: its reply waits until it is acknowledged, and one that cannot be sent says that it was
+    /// applied (the wire's rule 23).
+    pub receipt: Option<Receipt>,
+    /// Whether the write left something that the control loop has to be woken for.
     pub noted: bool,
 }
 
 impl Served {
     pub(super) fn read(answer: Answer) -> Self {
-        Served { answer, wrote: false, noted: false }
+        Served { answer, receipt: None, noted: false }
+    }
+
+    pub(super) fn written<T>(written: Written<T>, answer: impl FnOnce(T) -> Answer) -> Self {
+        let receipt = written.position.map(|position| Receipt { position, durable: false });
+        Served { answer: answer(written.outcome), receipt, noted: written.noted }
     }
 }
 

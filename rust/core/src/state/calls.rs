@@ -3,7 +3,7 @@
 use super::answer::{Answer, Served};
 use super::payload::Payload;
 use super::update::Update;
-use super::{State, Stored};
+use super::{Expiry, State, Stored};
 use crate::error::WireError;
 
 /// One of the state functions.
@@ -69,22 +69,19 @@ pub fn serve(state: &State, call: StateCall, data: &str) -> Result<Served, WireE
         StateCall::Set => {
             let (scope, key) = payload.scope_and_key()?;
             let new = Stored::new(payload.value()?);
-            let written = state.set(&scope, &key, new.clone())?;
-            Served { answer: Answer::Set { old: written.outcome, new }, wrote: true, noted: written.noted }
+            let written = state.set(&scope, &key, new.clone(), None)?;
+            Served::written(written, |old| Answer::Set { old, new })
         }
         StateCall::Delete => {
             let (scope, key) = payload.scope_and_key()?;
-            let written = state.delete(&scope, &key);
-            Served { wrote: written.outcome.is_some(), answer: value(written.outcome), noted: written.noted }
+            Served::written(state.delete(&scope, &key)?, value)
         }
         StateCall::List => Served::read(Answer::Values(state.list(&payload.scope()?))),
         StateCall::ListGroups => Served::read(Answer::Groups(state.list_groups())),
         StateCall::Update => {
             let (scope, key) = payload.scope_and_key()?;
             let update = Update::parse(payload.ops()?)?;
-            let written = state.update(&scope, &key, &update)?;
-            let wrote = written.outcome.wrote;
-            Served { answer: Answer::Updated(written.outcome), wrote, noted: written.noted }
+            Served::written(state.update(&scope, &key, &update, Expiry::Keep)?, Answer::Updated)
         }
     })
 }

@@ -89,6 +89,11 @@ impl State {
         State { map: StripedMap::new(stripes, &quotas, log), quotas }
     }
 
+    /// Empty state without quotas, files or a feed.
+    pub fn in_memory(stripes: usize) -> Self {
+        State::new(stripes, Quotas::default(), Arc::new(Log::new(0)))
+    }
+
     /// Where writes are recorded.
     pub fn log(&self) -> &Log {
         &self.map.log
@@ -219,7 +224,11 @@ impl State {
         })?;
         let Written { outcome: (old, applied), position, noted } = written;
         let new = applied.new.or_else(|| old.clone());
-        Ok(Written { outcome: Updated { new, old, wrote: position.is_some(), errors: applied.errors }, position, noted })
+        Ok(Written {
+            outcome: Updated { new, old, wrote: position.is_some(), errors: applied.errors },
+            position,
+            noted,
+        })
     }
 
     /// Stores a value if `condition` holds.

@@ -94,7 +94,8 @@ impl StripedMap {
         {
             let guards = self.read_all();
             for stripe in &guards {
-                let matching = stripe.scope_slots(hash, scope, now_ms).filter(|(_, slot)| begins(slot.key.bytes(), prefix));
+                let matching =
+                    stripe.scope_slots(hash, scope, now_ms).filter(|(_, slot)| begins(slot.key.bytes(), prefix));
                 keys.extend(matching.map(|(_, slot)| (slot.seq, slot.key.text())));
             }
         }

@@ -23,7 +23,8 @@ impl Quotas {
         let Some(max) = self.key_bytes_max else { return Ok(()) };
         for (what, name) in [("scope", scope), ("key", key)] {
             if name.len() > max {
-                let text = format!("{what} of {} bytes exceeds the configured max_key_bytes limit of {max}", name.len());
+                let text =
+                    format!("{what} of {} bytes exceeds the configured max_key_bytes limit of {max}", name.len());
                 return Err(WireError::new(code::KEY_TOO_LARGE, text));
             }
         }
@@ -68,7 +69,11 @@ pub(super) struct Charge<'a> {
 
 impl Usage {
     pub(super) fn new(quotas: &Quotas) -> Self {
-        Usage { scope_bytes_max: quotas.scope_bytes_max, total_bytes_max: quotas.total_bytes_max, counts: Mutex::default() }
+        Usage {
+            scope_bytes_max: quotas.scope_bytes_max,
+            total_bytes_max: quotas.total_bytes_max,
+            counts: Mutex::default(),
+        }
     }
 
     /// Whether anything has to be counted.
@@ -85,7 +90,9 @@ impl Usage {
                 let bytes = counts.scopes.get(charge.scope).copied().unwrap_or(0) + charge.scope_delta;
                 if charge.scope_delta > 0 && bytes > max as i64 {
                     let scope = charge.scope;
-                    let text = format!("scope \"{scope}\" would have {bytes} bytes, the configured max_scope_bytes limit is {max}");
+                    let text = format!(
+                        "scope \"{scope}\" would have {bytes} bytes, the configured max_scope_bytes limit is {max}"
+                    );
                     return Err(WireError::new(code::SCOPE_FULL, text));
                 }
             }

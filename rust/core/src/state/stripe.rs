@@ -233,7 +233,11 @@ impl Stripe {
         } else {
             self.slots[before].after = to
         }
-        if after == NONE { self.parts[part].last = to } else { self.slots[after].before = to }
+        if after == NONE {
+            self.parts[part].last = to
+        } else {
+            self.slots[after].before = to
+        }
         self.marks.moved(part, seq, to);
         if timer != NONE {
             self.timers.moved(timer, to);

@@ -31,9 +31,8 @@ impl Timers {
 
     /// The first `count_max` that expire up to `now_ms`, in their order.
     pub(super) fn due(&self, now_ms: u64, count_max: usize) -> Vec<Timer> {
-        let candidate = |index: usize| {
-            self.0.get(index).filter(|timer| timer.at <= now_ms).map(|timer| Reverse((*timer, index)))
-        };
+        let candidate =
+            |index: usize| self.0.get(index).filter(|timer| timer.at <= now_ms).map(|timer| Reverse((*timer, index)));
         let mut due = Vec::new();
         let mut candidates: BinaryHeap<_> = candidate(0).into_iter().collect();
         while due.len() < count_max
@@ -88,7 +87,8 @@ impl Timers {
         }
         loop {
             let children = [2 * index + 1, 2 * index + 2];
-            let smallest = children.into_iter().filter(|&child| child < self.0.len()).min_by_key(|&child| self.0[child]);
+            let smallest =
+                children.into_iter().filter(|&child| child < self.0.len()).min_by_key(|&child| self.0[child]);
             match smallest {
                 Some(child) if self.0[child] < self.0[index] => {
                     self.swap(slots, index, child);

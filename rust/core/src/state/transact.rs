@@ -339,7 +339,8 @@ impl<'a, 'm> Work<'a, 'm> {
         let commit = self.map.log.commit(&ops);
         for (index, step) in self.steps.iter().enumerate() {
             let index = index as u64;
-            noted |= step.apply(self.map, &self.staged, &mut self.guards, (commit.position, commit.first + index, index));
+            noted |=
+                step.apply(self.map, &self.staged, &mut self.guards, (commit.position, commit.first + index, index));
         }
         for staged in 0..self.staged.len() {
             if let Some(at_ms) = self.staged[staged].expires_at {

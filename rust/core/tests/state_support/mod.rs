@@ -45,10 +45,10 @@ fn input(ops: &str) -> String {
 /// Serves `state::update` and checks everything about the answer that does not depend on the operations.
 #[track_caller]
 pub fn apply(stored: &str, ops: &str) -> Outcome {
-    let state = State::new(1, None);
+    let state = State::in_memory(1);
     state.watch(None);
     if stored != NOTHING {
-        state.set("s", "k", Stored::new(stored)).unwrap();
+        state.set("s", "k", Stored::new(stored), None).unwrap();
     }
     let before = state.changes_waiting();
     let served = serve(&state, StateCall::Update, &input(ops)).unwrap();
@@ -60,9 +60,10 @@ pub fn apply(stored: &str, ops: &str) -> Outcome {
         |text: &str| serde_json::from_str::<serde_json::Value>(if text == NOTHING { "null" } else { text }).unwrap();
     assert_eq!(answer["old_value"], value(stored));
     assert_eq!(answer["new_value"], value(now.as_deref().unwrap_or(NOTHING)));
-    assert_eq!((served.wrote, state.changes_waiting() > before), (served.noted, served.noted));
+    let wrote = served.receipt.is_some();
+    assert_eq!((wrote, state.changes_waiting() > before), (served.noted, served.noted));
     assert_eq!(answer.get("errors").is_some(), answer["errors"][0].is_object());
-    if !served.wrote {
+    if !wrote {
         assert_eq!(now.as_deref().unwrap_or(NOTHING), stored);
     }
     let errors = answer.get("errors").and_then(|errors| errors.as_array()).cloned().unwrap_or_default();
@@ -71,13 +72,13 @@ pub fn apply(stored: &str, ops: &str) -> Outcome {
         let text = |name: &str| entry[name].as_str().unwrap().to_owned();
         (entry["op_index"].as_u64().unwrap() as usize, text("code"), text("message"))
     });
-    Outcome { wrote: now.filter(|_| served.wrote), errors: errors.collect() }
+    Outcome { wrote: now.filter(|_| wrote), errors: errors.collect() }
 }
 
 /// Checks that the call as a whole fails with this reason, and writes nothing.
 #[track_caller]
 pub fn refused(ops: &str, reason: &str) {
-    let state = State::new(1, None);
+    let state = State::in_memory(1);
     let error = serve(&state, StateCall::Update, &input(ops)).unwrap_err();
     assert_eq!(error.code, "deserialization_error");
     assert_eq!(error.message, format!("Failed to deserialize input for state::update: {reason}"), "{ops}");
