@@ -144,12 +144,11 @@ class Watches:
         """Delivers until the history of changes has left this watch behind."""
         try:
             while True:
-                advance = self._advance
                 changes = self._read(watch)
                 if changes.items:
                     await self._deliver(watch, _body(watch, changes))
                 elif changes.position == watch.position:
-                    await advance.wait()
+                    await self._advance.wait()
                 watch.position = changes.position
                 await trio.lowlevel.checkpoint()
         except WireError as error:
