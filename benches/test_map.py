@@ -11,7 +11,9 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from benches import in_process, workloads
 from iii_fast import _core
 from iii_fast.contracts import Limits
+from iii_fast.reference.log import Log
 from iii_fast.reference.state import State
+from iii_fast.reference.state_quotas import Quotas
 
 OPERATIONS: Final = list(workloads.operations(10_000))
 Step = tuple[str, str, str | None]
@@ -35,14 +37,16 @@ def native_map() -> list[bytes | None]:
 
 def reference_map() -> list[bytes | None]:
     """Every step on the dict; returns what the gets found."""
-    state = State(None, lambda scope, key, event: None)
+    state = State(Log(0), Quotas(), lambda: 0, lambda scope, key, event: None)
     found = []
     for scope, key, value in STEPS:
         if value is None:
-            text = state.get(scope, key)
-            found.append(None if text is None else text.encode())
+            entry = state.get(scope, key, 0)
+            found.append(None if entry is None else entry.value.encode())
         else:
-            state.set(scope, key, value)
+            batch = state.begin(0, durable=False)
+            batch.set(scope, key, value, None)
+            state.commit(batch)
     return found
 
 

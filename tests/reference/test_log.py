@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pytest
 
 from iii_fast.contracts import Changes
 from iii_fast.errors import WireError
-from iii_fast.reference.commit import DeleteOp, DeleteScopeOp, ExpireOp, Op, SetOp, encode_commit
+from iii_fast.reference.commit import DeleteOp, DeleteScopeOp, ExpireOp, SetOp, encode_commit
 from iii_fast.reference.history import Filter
 from iii_fast.reference.log import Log
+from tests.reference.states import MANY, Disk
 
 ALL = Filter()
-MANY = 1 << 30
 FAILED = WireError(
     "STORAGE_FAILED",
     "state is read-only since a write to its files failed: disk full; "
     "free the disk or replace it, then restart the engine",
 )
-
-
-class Disk:
-    """A journal that only takes down what it is told."""
-
-    def __init__(self) -> None:
-        self.appended: list[tuple[int, Sequence[Op]]] = []
-        self.synced: list[int] = []
-
-    def append(self, position: int, ops: Sequence[Op]) -> None:
-        self.appended.append((position, ops))
-
-    def sync(self, position: int) -> None:
-        self.synced.append(position)
 
 
 def set_op(key: str, value: str = "1", *, scope: str = "s", created: bool = True, until: int | None = None) -> SetOp:

@@ -12,7 +12,22 @@ from iii_fast.contracts import Backend, Call, FunctionInfo
 from iii_fast.jsontext import decode, encode
 from iii_fast.protocol import DEFAULT_NAMESPACE
 
-STATE_FUNCTIONS = tuple(f"state::{name}" for name in ("set", "get", "delete", "list", "list_groups", "update"))
+STATE_FUNCTIONS = (
+    "state::set",
+    "state::get",
+    "state::delete",
+    "state::list",
+    "state::list_groups",
+    "state::update",
+    "state::get_many",
+    "state::list_keys",
+    "state::list_entries",
+    "state::compare-and-set",
+    "state::set_many",
+    "state::delete_many",
+    "state::delete_scope",
+    "state::transact",
+)
 """What every backend provides by itself."""
 
 ENGINE_WORKER = "engine"

@@ -23,31 +23,34 @@ from iii_fast.contracts import (
     SessionId,
     Stats,
     Storage,
+    StorageStats,
     WorkerInfo,
 )
-from iii_fast.errors import StorageError, WireError
-from iii_fast.protocol import Code
+from iii_fast.errors import StorageError
 from iii_fast.reference import codec_json as json_text
 from iii_fast.reference.connection import Connection, Session
 from iii_fast.reference.core import Core, Payload
+from iii_fast.reference.history import Filter
 from iii_fast.reference.outbox import Outbox
 from iii_fast.reference.session import TelemetrySession, WorkerSession
 
 log = logging.getLogger(__name__)
 
 _CALLS_PER_TURN: Final = 256  # then other tasks get their turn
+_EXPIRY_S: Final = 0.5  # how often what is due is looked for; nobody sees it meanwhile
+_EXPIRED_PER_TURN: Final = 256
 _IN_MEMORY: Final = Storage()
 
 
 class ReferenceBackend:
-    """The data plane in plain Python."""
+    """The data plane in plain Python. State is kept in memory when ``storage`` has no directory."""
 
     name: Literal["reference"] = "reference"
 
     def __init__(self, limits: Limits, *, storage: Storage = _IN_MEMORY) -> None:
         self._limits = limits
         self._storage = storage
-        self._core = Core(limits)
+        self._core = Core(limits, self._storage)
         self._sessions = itertools.count(1)
         self._connections: set[Connection] = set()
 
@@ -61,7 +64,18 @@ class ReferenceBackend:
         return Recovered()
 
     async def serve(self, control: Control, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Gives calls to ``control`` until cancelled."""
+        """Gives calls to ``control``, and removes what has expired, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._expire)
+            await self._give_calls(control, task_status)
+
+    async def _expire(self) -> None:
+        while True:
+            await trio.sleep(_EXPIRY_S)
+            while self._core.state.expire_due(_EXPIRED_PER_TURN) == _EXPIRED_PER_TURN:
+                await trio.lowlevel.checkpoint()
+
+    async def _give_calls(self, control: Control, task_status: trio.TaskStatus[None]) -> None:
         calls = self._core.calls
         waiting = trio.Event()
         calls.wake = lambda: waiting.set()
@@ -167,15 +181,17 @@ class ReferenceBackend:
         """Ends one ``watch``."""
         self._core.state.unwatch(scope)
 
+    # --- the change feed -------------------------------------------------------------------------------------------
+
     def begin_feed(self) -> int:
-        """There is no change feed so far."""
-        raise WireError(Code.NOT_SUPPORTED, "The reference backend has no change feed so far.")
+        """Makes sure that changes are remembered from now on."""
+        return self._core.begin_feed()
 
     def read_changes(
         self, since: int, scope: str | None, prefix: str | None, count_max: int, bytes_max: int
     ) -> Changes:
-        """There is no change feed so far."""
-        raise WireError(Code.NOT_SUPPORTED, "The reference backend has no change feed so far.")
+        """Acknowledged changes after ``since``. Raises ``WireError`` (``HISTORY_LOST``)."""
+        return self._core.log.read_changes(since, Filter(scope, prefix), count_max, bytes_max)
 
     # --- looking ---------------------------------------------------------------------------------------------------
 
@@ -203,4 +219,16 @@ class ReferenceBackend:
             messages_ignored=counters.messages_ignored,
             telemetry_frames=counters.telemetry_frames,
             telemetry_bytes=counters.telemetry_bytes,
+            storage=self._storage_stats(),
+        )
+
+    def _storage_stats(self) -> StorageStats:
+        log, entries = self._core.log, self._core.state.entries
+        return StorageStats(
+            keys=entries.count,
+            live_bytes=entries.bytes,
+            position=log.position,
+            acknowledged=log.acknowledged,
+            synced=log.synced,
+            failure=log.failure,
         )

@@ -66,6 +66,14 @@ class Changed:
 
 
 @dataclass(frozen=True, slots=True)
+class Advanced:
+    """There may be more in the change feed."""
+
+    def give(self, control: Control) -> None:
+        control.advanced()
+
+
+@dataclass(frozen=True, slots=True)
 class Closed:
     """A worker is gone."""
 
@@ -77,7 +85,7 @@ class Closed:
         control.closed(self.session, self.worker_id, self.reason)
 
 
-AnyCall: TypeAlias = Called | Message | Settled | Changed | Closed
+AnyCall: TypeAlias = Called | Message | Settled | Changed | Advanced | Closed
 
 
 class CallQueue:
@@ -85,6 +93,7 @@ class CallQueue:
 
     def __init__(self) -> None:
         self._calls: deque[AnyCall] = deque()
+        self._advance_waits = False
         self.wake: Callable[[], None] = lambda: None
 
     def push(self, call: AnyCall) -> None:
@@ -94,7 +103,16 @@ class CallQueue:
 
     def pop(self) -> AnyCall | None:
         """Takes the oldest call."""
-        return self._calls.popleft() if self._calls else None
+        call = self._calls.popleft() if self._calls else None
+        if isinstance(call, Advanced):
+            self._advance_waits = False
+        return call
+
+    def advance(self) -> None:
+        """Adds ``Advanced``, unless one waits already."""
+        if not self._advance_waits:
+            self._advance_waits = True
+            self.push(Advanced())
 
     def forget(self, ticket: int) -> None:
         """Takes out what ``ticket`` has come to."""

@@ -4,20 +4,25 @@ control plane tells the data plane to do. Mirrors ``rust/core/src/core.rs`` and 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from iii_fast.contracts import Limits, Outcome, SessionId
+from iii_fast.contracts import Limits, Outcome, SessionId, Storage
 from iii_fast.errors import WireError
 from iii_fast.protocol import Code, Kind, function_not_found
 from iii_fast.reference import codec_json as json_text
 from iii_fast.reference import state_calls
 from iii_fast.reference.calls import CallQueue, Changed, Closed, Settled
 from iii_fast.reference.invocation import Caller, ControlCaller, Invocations, Pending, WorkerCaller, new_id
+from iii_fast.reference.log import Log, Then
 from iii_fast.reference.outbox import Outbox
 from iii_fast.reference.outcome import Reply, Settlement, control_outcome
 from iii_fast.reference.peer import Directory, Peer
 from iii_fast.reference.registry import Function, Registry
 from iii_fast.reference.state import State
+from iii_fast.reference.state_answer import Answer
+from iii_fast.reference.state_quotas import Quotas
+from iii_fast.reference.wall_clock import WallClock
 
 
 @dataclass(slots=True)
@@ -57,11 +62,15 @@ class Payload:
 
 
 class Core:
-    """The shared half of the data plane."""
+    """The shared half of the data plane. ``now_ms`` is Unix time and must never go back; ``None`` is the system's."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, storage: Storage | None = None, now_ms: Callable[[], int] | None = None) -> None:
         self.limits = limits
-        self.state = State(limits.value_bytes_max, self._state_changed)
+        self.log = Log((storage or Storage()).history_bytes_max)
+        self.log.on_advance = self._log_advanced
+        self.state = State(self.log, Quotas.of(limits), now_ms or WallClock(), self._state_changed)
+        self._feeding = False
+        self._unacknowledged: set[int] = set()  # tickets of state calls that wait for the disk
         self.registry = Registry(limits.functions_per_worker_max)
         self.invocations = Invocations(limits.invocations_in_flight_max)
         self.directory = Directory()
@@ -70,6 +79,15 @@ class Core:
 
     def _state_changed(self, scope: str, key: str, event: str) -> None:
         self.calls.push(Changed(scope, key, event.encode()))
+
+    def _log_advanced(self) -> None:
+        if self._feeding:
+            self.calls.advance()
+
+    def begin_feed(self) -> int:
+        """Makes sure that changes are remembered and told from now on; returns where the feed begins."""
+        self._feeding = True
+        return self.log.begin_feed()
 
     # --- workers come and go ---------------------------------------------------------------------------------------
 
@@ -153,8 +171,7 @@ class Core:
         """Invokes a function of a worker or of the state API; the outcome becomes a call (``Settled``)."""
         try:
             if function_id in state_calls.STATE_FUNCTIONS:
-                result = state_calls.call(self.state, function_id, payload.data).result
-                self.calls.push(Settled(ticket, control_outcome(result)))
+                self._settle_state(ticket, state_calls.call(self.state, function_id, payload.data))
                 return
             function = self.registry.find(function_id)
             if function is None:
@@ -165,8 +182,33 @@ class Core:
 
     def forget(self, ticket: int) -> None:
         """Nobody waits for ``ticket`` any more."""
+        self._unacknowledged.discard(ticket)
         if not self.invocations.forget(ticket):
             self.calls.forget(ticket)
+
+    def _settle_state(self, ticket: int, answer: Answer) -> None:
+        def settle(error: WireError | None) -> None:
+            if ticket in self._unacknowledged:
+                self._unacknowledged.discard(ticket)
+                self.calls.push(Settled(ticket, control_outcome(error or answer.result)))
+
+        self._unacknowledged.add(ticket)
+        self._when_acknowledged(answer, settle)
+
+    def answer_state(self, reply: Reply, answer: Answer) -> None:
+        """Sends what a state function came to, as soon as what it wrote is acknowledged."""
+
+        def send(error: WireError | None) -> None:
+            if not reply.peer.gone:
+                reply.send(error or answer.result, wrote=answer.wrote)
+
+        self._when_acknowledged(answer, send)
+
+    def _when_acknowledged(self, answer: Answer, then: Then) -> None:
+        if answer.position is None:
+            then(None)
+        else:
+            self.log.when_acknowledged(answer.position, answer.durable, then)
 
     def settle(self, session: SessionId, invocation_id: str, function_id: str, outcome: Outcome) -> None:
         """Answers a call of a worker."""

@@ -90,7 +90,7 @@ def _try_invoke(core: Core, peer: Peer, envelope: Envelope) -> None:
     elif function_id in state_calls.STATE_FUNCTIONS:
         answer = state_calls.call(core.state, function_id, envelope.data)
         if own_id is not None:
-            Reply(peer, own_id, envelope["function_id"]).send(answer.result, wrote=answer.wrote)
+            core.answer_state(Reply(peer, own_id, envelope["function_id"]), answer)
     else:
         function = core.registry.find(function_id)
         if function is None:

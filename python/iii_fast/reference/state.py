@@ -1,76 +1,166 @@
 """Key-value state: scopes of keys, their values as the JSON text that came, and the change events of watched scopes.
 
-Mirrors ``rust/core/src/state``. Knows neither messages nor sessions; ``calls`` reads inputs and writes results. A scope
-exists while it has keys. Rules: docs/wire.md 18 to 22.
+Mirrors ``rust/core/src/state``. Knows neither messages nor sessions; ``state_calls`` reads inputs and writes results. A
+scope exists while it has keys that have not expired. Rules: docs/wire.md 18 to 22, docs/state.md 1 to 14.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from typing import TypeAlias
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final, TypeAlias
 
-from iii_fast.errors import WireError
-from iii_fast.protocol import Code
 from iii_fast.reference import codec_json as json_text
-from iii_fast.reference import update
-from iii_fast.reference.update_ops import Op
+from iii_fast.reference.commit import DeleteScopeOp, ExpireOp, Op, SetOp
+from iii_fast.reference.log import Log
+from iii_fast.reference.state_batch import Batch, Change
+from iii_fast.reference.state_entries import Entries, Entry
+from iii_fast.reference.state_quotas import Quotas
 
 OnChange: TypeAlias = Callable[[str, str, str], None]
 """Called with scope, key and event (JSON text) in commit order."""
 
+PAGE_LOOKS_MAX: Final = 10_000
+"""Entries that one page looks at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Texts ``[K,V]`` of entries. ``cursor``: the last entry that was looked at, ``None`` when nothing is left behind.
+
+    ``oversized`` is the first entry's key and size when it alone was too large; then there is nothing else.
+    """
+
+    rows: list[str]
+    cursor: int | None
+    oversized: tuple[str, int] | None = None
+
 
 class State:
-    """All values. ``value_bytes_max`` bounds the JSON text of one value; ``None`` is no bound."""
+    """All values. ``now_ms`` gives Unix time in ms and never goes back; ``log`` is where every write goes."""
 
-    def __init__(self, value_bytes_max: int | None, on_change: OnChange) -> None:
-        self._value_bytes_max = value_bytes_max
+    def __init__(self, log: Log, quotas: Quotas, now_ms: Callable[[], int], on_change: OnChange) -> None:
+        self.log = log
+        self.entries = Entries()
+        self.now_ms = now_ms
+        self._quotas = quotas
         self._on_change = on_change
-        # A dict keeps the place of a key that is overwritten: insertion order, as list promises.
-        self._scopes: dict[str, dict[str, str]] = {}
         self._watches: Counter[str | None] = Counter()
 
-    def get(self, scope: str, key: str) -> str | None:
-        """The value's text, or ``None`` when there is none."""
-        return self._scopes.get(scope, {}).get(key)
+    # --- reading ---------------------------------------------------------------------------------------------------
 
-    def set(self, scope: str, key: str, value: str) -> str | None:
-        """Stores a value and returns the old one. Raises ``WireError`` (``VALUE_TOO_LARGE``), storing nothing."""
-        self._check_size(value)
-        values = self._scopes.setdefault(scope, {})
-        old = values.get(key)
-        values[key] = value
-        self._changed(scope, key, old, value)
-        return old
+    def get(self, scope: str, key: str, now: int) -> Entry | None:
+        """The entry, or ``None`` when there is none."""
+        entry = self.entries.get(scope, key)
+        return None if entry is None or entry.is_due(now) else entry
 
-    def delete(self, scope: str, key: str) -> str | None:
-        """Removes a value and returns it; silent when there is none."""
-        values = self._scopes.get(scope, {})
-        old = values.pop(key, None)
-        if old is not None:
-            if not values:
-                del self._scopes[scope]
-            self._changed(scope, key, old, None)
-        return old
+    def items(self, scope: str, now: int) -> Iterator[tuple[str, Entry]]:
+        """Keys and entries of a scope in the order in which they were created."""
+        return (item for item in self.entries.scope(scope).after() if not item[1].is_due(now))
 
-    def values(self, scope: str) -> list[str]:
-        """All values of a scope, in the order their keys were created."""
-        return list(self._scopes.get(scope, {}).values())
+    def count(self, scope: str, now: int) -> int:
+        """How many keys a scope has."""
+        return self.entries.scope(scope).visible(now)
 
-    def groups(self) -> list[str]:
+    def groups(self, now: int) -> list[str]:
         """Names of all scopes, sorted by their UTF-8 bytes (which is the order of code points)."""
-        return sorted(self._scopes)
+        return sorted(name for name, scope in self.entries.scopes().items() if scope.visible(now))
 
-    def update(self, scope: str, key: str, ops: list[Op]) -> tuple[str | None, update.Updated]:
-        """Applies ``ops``; returns the old value and what came of them. Stores only when one changed something.
+    def page(self, scope: str, now: int, *, prefix: str, after: int, limit: int, bytes_max: int) -> Page:
+        """A page of entries behind the insertion number ``after`` (docs/state.md, 8)."""
+        rows: list[str] = []
+        size = 0
+        last = after
+        for looked, (key, entry) in enumerate(self.entries.scope(scope).after(after)):
+            if looked == PAGE_LOOKS_MAX:
+                return Page(rows, last)
+            if key.startswith(prefix) and not entry.is_due(now):
+                if len(rows) == limit:
+                    return Page(rows, last)
+                row = f"[{json_text.string_text(key)},{entry.value}]"
+                row_size = json_text.byte_len(row)
+                if not rows and row_size > bytes_max:
+                    return Page([], last, (key, row_size))
+                size += row_size + (1 if rows else 0)
+                if size > bytes_max:
+                    return Page(rows, last)
+                rows.append(row)
+            last = entry.insertion
+        return Page(rows, None)
 
-        Raises ``WireError`` (``VALUE_TOO_LARGE``), storing nothing.
+    # --- writing ---------------------------------------------------------------------------------------------------
+
+    def begin(self, now: int, *, durable: bool) -> Batch:
+        """What is to be written together. Raises ``WireError`` (``DURABILITY_UNAVAILABLE``, ``STORAGE_FAILED``)."""
+        if durable:
+            self.log.check_durable()
+        self.log.check_writable()
+        return Batch(self.entries, self._quotas, now)
+
+    def commit(self, batch: Batch) -> int | None:
+        """Writes everything; returns its position, or ``None`` when there is nothing to be written.
+
+        Raises ``WireError`` (``SCOPE_FULL``, ``STATE_FULL``), writing nothing.
         """
-        old = self.get(scope, key)
-        updated = update.apply(old, ops)
-        if updated.changed and updated.value is not None:
-            self.set(scope, key, updated.value)
-        return old, updated
+        if not batch.ops:
+            return None
+        batch.check_room()
+        for expiry in batch.due():
+            self._expire(expiry.scope, expiry.key)
+        return self._write(batch.ops, batch.changes)
+
+    def delete_scope(self, batch: Batch, scope: str) -> tuple[int, int | None]:
+        """Removes all entries of a scope; ``batch`` is an empty one. Returns how many, and the position."""
+        entries = list(self.entries.scope(scope).after())
+        changes = [
+            Change("deleted", scope, key, entry.value, None) for key, entry in entries if not entry.is_due(batch.now)
+        ]
+        if not changes:
+            return 0, None
+        due = [(entry.expires_at, entry.insertion, key) for key, entry in entries if entry.is_due(batch.now)]
+        for *_, key in sorted(due):
+            self._expire(scope, key)
+        return len(changes), self._write([DeleteScopeOp(scope)], changes)
+
+    def expire_due(self, count_max: int) -> int:
+        """Removes what is due, at most ``count_max`` entries; returns how many. None once nothing can be written."""
+        now = self.now_ms()
+        for removed in range(count_max):
+            expiry = self.entries.first_due(now)
+            if expiry is None or self.log.failure is not None:
+                return removed
+            self._expire(expiry.scope, expiry.key)
+        return count_max
+
+    def _expire(self, scope: str, key: str) -> None:
+        entry = self.entries.get(scope, key)
+        assert entry is not None  # whoever calls has just seen it
+        self._write([ExpireOp(scope, key)], [Change("expired", scope, key, entry.value, None)])
+
+    def _write(self, ops: list[Op], changes: list[Change]) -> int:
+        position = self.log.commit(ops)
+        first = position - len(ops) + 1
+        for insertion, op in enumerate(ops, first):
+            self._apply(op, insertion, position)
+        for change in changes:
+            self._tell(change)
+        return position
+
+    def _apply(self, op: Op, insertion: int, position: int) -> None:
+        """Does one operation to the map. ``insertion`` is the number of an entry that it creates."""
+        match op:
+            case SetOp(scope, key, value, created, expires_at):
+                former = None if created else self.entries.get(scope, key)
+                number = insertion if former is None else former.insertion
+                self.entries.put(scope, key, Entry(value, position, number, expires_at))
+            case DeleteScopeOp(scope):
+                for key, _ in list(self.entries.scope(scope).after()):
+                    self.entries.remove(scope, key)
+            case _:
+                self.entries.remove(op.scope, op.key)
+
+    # --- events ----------------------------------------------------------------------------------------------------
 
     def watch(self, scope: str | None) -> None:
         """Starts events for a scope, or for all. Counted."""
@@ -83,23 +173,12 @@ class State:
         else:
             self._watches[scope] -= 1
 
-    def _check_size(self, value: str) -> None:
-        if self._value_bytes_max is None:
+    def _tell(self, change: Change) -> None:
+        if change.scope not in self._watches and None not in self._watches:
             return
-        size = json_text.byte_len(value)
-        if size > self._value_bytes_max:
-            limit = self._value_bytes_max
-            raise WireError(
-                Code.VALUE_TOO_LARGE, f"value of {size} bytes exceeds the configured max_value_bytes limit of {limit}"
-            )
-
-    def _changed(self, scope: str, key: str, old: str | None, new: str | None) -> None:
-        if scope not in self._watches and None not in self._watches:
-            return
-        kind = "deleted" if new is None else "created" if old is None else "updated"
         event = (
-            f'{{"type":"state","event_type":"state:{kind}",'
-            f'"scope":{json_text.string_text(scope)},"key":{json_text.string_text(key)},'
-            f'"old_value":{old or "null"},"new_value":{new or "null"}}}'
+            f'{{"type":"state","event_type":"state:{change.kind}",'
+            f'"scope":{json_text.string_text(change.scope)},"key":{json_text.string_text(change.key)},'
+            f'"old_value":{change.old or "null"},"new_value":{change.new or "null"}}}'
         )
-        self._on_change(scope, key, event)
+        self._on_change(change.scope, change.key, event)

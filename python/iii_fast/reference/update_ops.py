@@ -30,11 +30,10 @@ class Op:
     argument: str = "null"
 
 
-def read_ops(ops: str) -> list[Op]:
-    """All operations of an array. Raises ``InputError`` for the first that is not one."""
-    if json_text.kind(ops) != "array":
-        raise InputError(f"field `ops`: invalid type: {json_text.kind(ops)}, expected an array")
-    return [_read_op(f"ops[{index}]", op) for index, op in enumerate(json_text.elements(ops))]
+def read_ops(ops: str, where: str = "ops") -> list[Op]:
+    """All operations of an array, which texts call ``where``. Raises ``InputError`` for the first that is not one."""
+    _expect(where, ops, "array", "an array")
+    return [_read_op(f"{where}[{index}]", op) for index, op in enumerate(json_text.elements(ops))]
 
 
 def _read_op(where: str, op: str) -> Op:
