@@ -50,18 +50,18 @@ def is_null(text: bytes | None) -> bool:
     return text is None or text.strip() == b"null"
 
 
-def check(raw: bytes) -> None:
+def check(raw: bytes, depth_max: int = JSON_DEPTH_MAX) -> None:
     """Validates JSON text from outside. Raises ``JsonTextError``."""
     try:
         value = _DECODER.decode(raw.decode())
     except UnicodeDecodeError as error:
         raise JsonTextError(f"not UTF-8 at byte {error.start}") from None
     except RecursionError:
-        raise JsonTextError(f"more than {JSON_DEPTH_MAX} nested levels") from None
+        raise JsonTextError(f"more than {depth_max} nested levels") from None
     except json.JSONDecodeError as error:
         raise JsonTextError(f"{error.msg} at character {error.pos}") from None
-    if _depth_over(value, JSON_DEPTH_MAX):
-        raise JsonTextError(f"more than {JSON_DEPTH_MAX} nested levels")
+    if _depth_over(value, depth_max):
+        raise JsonTextError(f"more than {depth_max} nested levels")
     if _SURROGATE.search(raw):
         try:
             json.dumps(value, ensure_ascii=False).encode()
@@ -106,6 +106,22 @@ def members(raw: bytes) -> list[tuple[str, bytes]] | None:
         start = _skip(text, _skip(text, at) + 1)
         _, end = _DECODER.raw_decode(text, start)
         found.append((name, text[start:end].encode()))
+        at = _skip(text, end)
+        if text[at] == ",":
+            at = _skip(text, at + 1)
+    return found
+
+
+def elements(raw: bytes) -> list[bytes] | None:
+    """The elements of a valid JSON array in order, as text; ``None`` when ``raw`` is not an array."""
+    if kind(raw) != "array":
+        return None
+    text = raw.decode()
+    found: list[bytes] = []
+    at = _skip(text, _skip(text, 0) + 1)
+    while text[at] != "]":
+        _, end = _DECODER.raw_decode(text, at)
+        found.append(text[at:end].encode())
         at = _skip(text, end)
         if text[at] == ",":
             at = _skip(text, at + 1)

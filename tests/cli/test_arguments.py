@@ -11,8 +11,10 @@ import pytest
 
 import iii_fast
 from iii_fast.cli import main
+from iii_fast.cli.address import engine_url
+from iii_fast.cli.arguments import UsageError
 from iii_fast.cli.pretty import pretty
-from iii_fast.cli.trigger import UsageError, engine_url, payload
+from iii_fast.cli.trigger import payload
 
 PAYLOADS: list[tuple[list[str], str | None, str]] = [
     ([], None, "{}"),
@@ -117,7 +119,7 @@ def test_engine_url(address: str | None, port: int | None, environ: dict[str, st
         (["trigger", "f", "--address=" + "x" * 300], "is no engine address"),
         (["trigger", "f", "--jsn={}"], "unrecognized arguments: --jsn={}"),
         (["serv"], "unknown command `serv` (did you mean `serve`?)"),
-        (["xyzzy"], "unknown command `xyzzy` (known: serve, trigger, t, version, help)"),
+        (["xyzzy"], "unknown command `xyzzy` (known: serve, trigger, t, state, "),
     ],
 )
 def test_bad_usage_ends_with_status_2(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -145,7 +147,7 @@ def test_pretty(text: str, lines: list[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--help"], ["iii-fast serve", "iii-fast trigger", "examples:"]),
+        (["--help"], ["iii-fast serve", "iii-fast trigger", "state ", "export ", "import ", "examples:"]),
         (
             ["serve", "--help"],
             [
@@ -158,6 +160,10 @@ def test_pretty(text: str, lines: list[str]) -> None:
             ],
         ),
         (["serve", "--help"], ["--data-dir", "--in-memory", "--salvage", "III_FAST_DATA_DIR", "sync: interval"]),
+        (["state", "--help"], ["watch", "@FILE", "--ttl-ms", "III_URL", "examples:"]),
+        (["state", "watch", "--help"], ["--since", "scope_deleted", "Ctrl-C", "examples:"]),
+        (["export", "--help"], ["jsonl", "msgpack", "--resume", ".progress", "examples:"]),
+        (["import", "--help"], ["--from-iii", "--if-absent", "--no-durable", "--resume", "examples:"]),
         (["trigger", "--help"], ["key=value", "--timeout-ms", "--function-id", "III_URL", "examples:"]),
     ],
 )

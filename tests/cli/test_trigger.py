@@ -11,22 +11,8 @@ import pytest
 import trio
 from trio_websocket import WebSocketConnection
 
-from iii_fast.cli import main
 from tests.cli.fake_engine import Script, fake_engine, result_of
-
-
-class Outcome:
-    """What a command came to: exit status, and what it wrote."""
-
-    def __init__(self, status: int, captured: tuple[str, str]) -> None:
-        self.status = status
-        self.out, self.err = captured
-
-
-async def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> Outcome:
-    # The command has an event loop of its own, so it runs in a thread beside the fake engine's.
-    status = await trio.to_thread.run_sync(main, arguments)
-    return Outcome(status, capsys.readouterr())
+from tests.cli.outcome import Outcome, run
 
 
 async def trigger(capsys: pytest.CaptureFixture[str], script: Script, *arguments: str) -> Outcome:

@@ -13,7 +13,7 @@ from iii_fast.errors import BackendMissingError, ConfigError, StorageError, Wire
 
 HELP: Final = """\
 usage: iii-fast [serve] [options]
-       iii-fast trigger FUNCTION [key=value ...] [options]
+       iii-fast COMMAND [arguments] [options]
        iii-fast --version
 
 An engine for iii workers: functions, triggers and state over one WebSocket.
@@ -21,12 +21,18 @@ An engine for iii workers: functions, triggers and state over one WebSocket.
 commands:
   serve      start the engine (also when no command is given)
   trigger    call a function through a running engine and print its result
+  state      read, write and watch state: get, set, list, keys, delete, watch
+  export     write the state of a running engine to a file
+  import     write entries from a file into a running engine
 
 examples:
   iii-fast serve                       start with state, http, cron and queue on
                                        ws://127.0.0.1:49134 and http://127.0.0.1:3111
   iii-fast -c iii-config.yaml          start as the file says
   iii-fast trigger state::get scope=users key=ada
+  iii-fast state set users ada '{"age": 36}'
+  iii-fast state watch users           print every change, until Ctrl-C
+  iii-fast export state.jsonl          and `iii-fast import state.jsonl` to read it
 
 `iii-fast COMMAND --help` tells more about a command.
 """
@@ -44,6 +50,24 @@ def _trigger(arguments: Sequence[str]) -> None:
     trigger(arguments)
 
 
+def _state(arguments: Sequence[str]) -> None:
+    from iii_fast.cli.state import main as state
+
+    state(arguments)
+
+
+def _export(arguments: Sequence[str]) -> None:
+    from iii_fast.cli.export import main as export
+
+    export(arguments)
+
+
+def _import(arguments: Sequence[str]) -> None:
+    from iii_fast.cli.import_ import main as import_
+
+    import_(arguments)
+
+
 def _version(_: Sequence[str]) -> None:
     from iii_fast.cli import version
 
@@ -58,6 +82,9 @@ COMMANDS: Final[Mapping[str, Callable[[Sequence[str]], None]]] = {
     "serve": _serve,
     "trigger": _trigger,
     "t": _trigger,
+    "state": _state,
+    "export": _export,
+    "import": _import,
     "version": _version,
     "--version": _version,
     "-V": _version,
@@ -71,6 +98,15 @@ COMMANDS: Final[Mapping[str, Callable[[Sequence[str]], None]]] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line (default: ``sys.argv``) and returns the exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    status = 130
+    try:
+        status = _run(given)
+    except* KeyboardInterrupt:  # in a group when it hit a nursery
+        pass
+    return status
+
+
+def _run(given: list[str]) -> int:
     try:
         command = COMMANDS.get(given[0]) if given else None
         if command is not None:
@@ -83,8 +119,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _tell(str(error), 1)
     except SystemExit as leaving:  # argparse leaves this way
         return leaving.code if isinstance(leaving.code, int) else 0
-    except KeyboardInterrupt:
-        return 130
     return 0
 
 

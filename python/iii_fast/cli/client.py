@@ -1,19 +1,19 @@
-"""A client of the worker port that makes one call: what a worker's SDK does for ``trigger``, and nothing more."""
+"""Connects to the worker port of an engine, as a worker's SDK does, for the time of a command."""
 
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeAlias
+from dataclasses import dataclass
+from typing import Final, Generic, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 import trio
-from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
+from trio_websocket import ConnectionRejected, wrap_client_stream
 
-from iii_fast import jsontext
+from iii_fast.cli.session import NoEngineError, Session
 from iii_fast.errors import WireError
-from iii_fast.protocol import DEFAULT_NAMESPACE, Code, Kind
+from iii_fast.protocol import Code
 
 MESSAGE_BYTES_MAX: Final = 128 << 20
 """Above every limit the engine has, so that it is the engine that tells."""
@@ -23,10 +23,16 @@ HANDSHAKE_S: Final = 10.0
 CLOSE_S: Final = 2.0
 
 Stream: TypeAlias = trio.SocketStream | trio.SSLStream[trio.SocketStream]
+T = TypeVar("T")
+Work: TypeAlias = Callable[[Session], Awaitable[T]]
 
 
-class NoEngineError(Exception):
-    """No engine could be reached, or it went away; the text tells the next step."""
+@dataclass(frozen=True, slots=True)
+class _Outcome(Generic[T]):
+    """What the work on a connection came to. A value, since exceptions would leave a nursery in groups."""
+
+    value: T | None = None
+    error: Exception | None = None
 
 
 async def call(url: str, function_id: str, data: bytes, *, namespace: str | None, timeout_ms: int) -> bytes:
@@ -37,48 +43,48 @@ async def call(url: str, function_id: str, data: bytes, *, namespace: str | None
     """
     outcome: bytes | None = None
     with trio.move_on_after(timeout_ms / 1000):
-        outcome = await _connected(url, lambda link: _call(link, function_id, data, namespace))
+        outcome = await converse(url, lambda session: session.call(function_id, data, namespace))
     if outcome is None:
         raise WireError(Code.TIMEOUT, f"{function_id} gave no result within {timeout_ms} ms (--timeout-ms)")
     return outcome
 
 
-async def _connected(url: str, work: Callable[[WebSocketConnection], Awaitable[bytes]]) -> bytes:
-    """Opens the connection, runs ``work`` on it, closes it."""
+async def converse(url: str, work: Work[T], *, calls_max: int = 1, timeout_ms: int | None = None) -> T:
+    """Opens a connection, returns what ``work`` came to on it, and closes it.
+
+    ``calls_max`` calls may be under way at a time, each for ``timeout_ms`` (``None``: as long as it takes). Raises
+    ``NoEngineError`` when there is no engine, and whatever ``work`` raises.
+    """
     try:
         stream = await _open(url)
     except OSError as error:
         raise NoEngineError(_unreachable(url, error)) from None
     except UnicodeError:  # a name that looks right and is none by the rules of international domain names
         raise NoEngineError(f"{url} has no valid host name") from None
-    outcome: bytes | Exception | None = None
+    outcome: _Outcome[T] | None = None
     status: int | None = None
     # The stream is ours and not the library's, which leaves it open when the peer closes first or refuses.
     async with stream:
         try:
-            outcome = await _converse(stream, url, work)
+            outcome = await _on(stream, url, work, calls_max, timeout_ms)
         except* ConnectionRejected as refused:
             status = next((one.status_code for one in refused.exceptions if isinstance(one, ConnectionRejected)), 0)
     if status is not None:
         raise NoEngineError(f"{url} answers with HTTP status {status}, it is no iii engine")
-    if isinstance(outcome, ConnectionClosed):
-        raise NoEngineError(_closed(url, outcome))
-    if isinstance(outcome, Exception):
-        raise outcome
     if outcome is None:
         raise NoEngineError(f"{url} does not answer as a WebSocket within {HANDSHAKE_S:g} s, it is no iii engine")
-    return outcome
+    if outcome.error is not None:
+        raise outcome.error
+    return outcome.value  # type: ignore[return-value]  # there is a value when there is no error
 
 
-async def _converse(
-    stream: Stream, url: str, work: Callable[[WebSocketConnection], Awaitable[bytes]]
-) -> bytes | Exception | None:
-    """What ``work`` came to, its expected failures as values; ``None`` when the handshake took too long."""
+async def _on(stream: Stream, url: str, work: Work[T], calls_max: int, timeout_ms: int | None) -> _Outcome[T] | None:
+    """What ``work`` came to; ``None`` when the handshake took too long."""
     parts = urlsplit(url)
     resource = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    outcome: bytes | Exception | None = None
+    outcome: _Outcome[T] | None = None
     async with trio.open_nursery() as nursery:
-        link: WebSocketConnection | None = None
+        link = None
         with trio.move_on_after(HANDSHAKE_S):
             link = await wrap_client_stream(
                 nursery,
@@ -89,10 +95,12 @@ async def _converse(
                 receive_buffer_size=READ_BYTES,
             )
         if link is not None:
+            session = Session(link, url, calls_max, timeout_ms)
+            nursery.start_soon(session.run)
             try:
-                outcome = await work(link)
-            except (ConnectionClosed, NoEngineError, WireError) as error:
-                outcome = error
+                outcome = _Outcome(value=await work(session))
+            except Exception as error:
+                outcome = _Outcome(error=error)
             with trio.move_on_after(CLOSE_S):
                 await link.aclose()
         nursery.cancel_scope.cancel()
@@ -105,52 +113,6 @@ async def _open(url: str) -> Stream:
     if parts.scheme == "wss":
         return await trio.open_ssl_over_tcp_stream(host, parts.port or 443)
     return await trio.open_tcp_stream(host, parts.port or 80)
-
-
-async def _call(link: WebSocketConnection, function_id: str, data: bytes, namespace: str | None) -> bytes:
-    invocation_id = str(uuid.uuid4())
-    members = [
-        ("type", jsontext.quote(Kind.INVOKE_FUNCTION)),
-        ("invocation_id", jsontext.quote(invocation_id)),
-        ("function_id", jsontext.quote(function_id)),
-        ("data", data),
-    ]
-    if namespace is not None and namespace != DEFAULT_NAMESPACE:
-        members.append(("namespace", jsontext.quote(namespace)))
-    await link.send_message(jsontext.build(members).decode())
-    while True:
-        message = await link.get_message()
-        found = _settled(message.encode() if isinstance(message, str) else message, invocation_id)
-        if found is not None:
-            return found
-
-
-def _settled(message: bytes, invocation_id: str) -> bytes | None:
-    """The result if ``message`` is the one for our invocation; raises its error; ``None`` for any other message."""
-    try:
-        jsontext.check(message)
-    except jsontext.JsonTextError as broken:
-        raise NoEngineError(f"the engine sent a message that is not JSON: {broken}") from None
-    fields = dict(jsontext.members(message) or ())
-    if _string(fields.get("type")) != Kind.INVOCATION_RESULT or _string(fields.get("invocation_id")) != invocation_id:
-        return None
-    error = fields.get("error")
-    if error is not None and not jsontext.is_null(error):
-        raise _wire_error(error)
-    return fields.get("result", b"null")
-
-
-def _wire_error(error: bytes) -> WireError:
-    fields = dict(jsontext.members(error) or ())
-    code, message = _string(fields.get("code")), _string(fields.get("message"))
-    if code is None or message is None:
-        return WireError(Code.UNKNOWN, error.decode())
-    return WireError(code, message, _string(fields.get("stacktrace")))
-
-
-def _string(text: bytes | None) -> str | None:
-    value = None if text is None else jsontext.decode(text)
-    return value if isinstance(value, str) else None
 
 
 def _unreachable(url: str, error: OSError) -> str:
@@ -167,10 +129,3 @@ def _reason(error: OSError) -> str:
         below = below.exceptions[0]
     told = below if isinstance(below, OSError) else error
     return os.strerror(told.errno) if told.errno else str(told)
-
-
-def _closed(url: str, error: ConnectionClosed) -> str:
-    reason = error.reason
-    if reason is None:
-        return f"{url} cut the connection before the result came"
-    return f"{url} closed the connection before the result came ({reason.code} {reason.reason or reason.name})"
