@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from iii_fast.config import Configuration, Settings, load_config
 from iii_fast.config.version import version
-from iii_fast.errors import BackendMissingError, ConfigError, WireError
+from iii_fast.contracts import Storage
+from iii_fast.errors import BackendMissingError, ConfigError, StorageError, WireError
 
 if TYPE_CHECKING:
     from iii_fast.engine import Engine
@@ -23,6 +24,8 @@ __all__ = [
     "Configuration",
     "Engine",
     "Settings",
+    "Storage",
+    "StorageError",
     "WireError",
     "__version__",
     "load_config",

@@ -79,6 +79,7 @@ def delivered(backend: FakeBackend, function_id: str = "f") -> list[tuple[list[s
     [
         (b"5", "invalid type: number, expected an object"),
         (b"{}", "missing field `function_id`"),
+        (b'{"function_id":null}', "field `function_id`: invalid type: null, expected a string"),
         (b'{"function_id":5,"since":-1}', "field `function_id`: invalid type: number, expected a string"),
         (b'{"function_id":"h"}', 'field `function_id`: this connection has not registered "h"'),
         (b'{"function_id":"g","scope":1}', 'field `function_id`: this connection has not registered "g"'),
@@ -86,6 +87,7 @@ def delivered(backend: FakeBackend, function_id: str = "f") -> list[tuple[list[s
         (b'{"function_id":"f","scope":"s","prefix":[]}', "field `prefix`: invalid type: array, expected a string"),
         (b'{"function_id":"f","prefix":"p","since":-1}', "field `prefix`: needs `scope`"),
         (b'{"function_id":"f","since":-1}', "field `since`: expected an integer from 0 to 9007199254740991"),
+        (b'{"function_id":"f","since":-0}', "field `since`: expected an integer from 0 to 9007199254740991"),
         (b'{"function_id":"f","since":1.0}', "field `since`: expected an integer from 0 to 9007199254740991"),
         (b'{"function_id":"f","since":"1"}', "field `since`: expected an integer from 0 to 9007199254740991"),
         (

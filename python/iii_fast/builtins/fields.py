@@ -10,7 +10,7 @@ from iii_fast.errors import WireError
 from iii_fast.jsontext import decode, is_null, kind, members
 from iii_fast.protocol import Code
 
-_INTEGER: Final = re.compile(rb"-?[0-9]{1,18}")
+_DIGITS: Final = re.compile(rb"[0-9]{1,18}")
 """As many digits as any bound here could need."""
 
 
@@ -57,12 +57,12 @@ class Fields:
         return bool(self._optional(name, "boolean", "a boolean"))
 
     def optional_integer(self, name: str, low: int, high: int) -> int | None:
-        """An integer of ``low..high``, written as one, if there is one."""
+        """An integer of ``low..high``, written as digits only, if there is one."""
         text = self.raw(name)
         if text is None:
             return None
         digits = text.strip()
-        if _INTEGER.fullmatch(digits) and low <= int(digits) <= high:
+        if _DIGITS.fullmatch(digits) and low <= int(digits) <= high:
             return int(digits)
         raise self.error(f"field `{name}`: expected an integer from {low} to {high}")
 
