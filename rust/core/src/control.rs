@@ -6,6 +6,7 @@ use crate::core::Core;
 use crate::dispatch::{self, Request, Router};
 use crate::error::WireError;
 use crate::invocation::CallerRef;
+use crate::log::Progress;
 use crate::outcome::{Reply, Settlement, give_up_if_flooded, write};
 use crate::parts::Parts;
 use crate::peer::SessionId;
@@ -64,7 +65,14 @@ impl Core {
             let mut result = Vec::new();
             served.answer.write_to(&mut result);
             let result = Some(result.into_boxed_slice()).filter(|_| !served.answer.is_absent());
-            self.calls.push(Call::Settled { ticket: *ticket, outcome: Outcome::Result(result) });
+            let call = Call::Settled { ticket: *ticket, outcome: Outcome::Result(result) };
+            match served.receipt.map(|receipt| (receipt, self.state.log().progress(receipt))) {
+                Some((_, Progress::Failed)) => return Err(self.state.log().failed_error()),
+                Some((receipt, Progress::Waiting)) => router.hold(receipt, call),
+                Some((_, Progress::Acknowledged)) | None => {
+                    self.calls.push(call);
+                }
+            }
             return Ok(());
         }
         let Some(Provider::Worker(function)) = self.registry.find(function_id) else {

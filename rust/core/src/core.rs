@@ -13,6 +13,9 @@ use crate::state::State;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// Entries that expire in one go: then others get their turn.
+const EXPIRED_AT_ONCE_MAX: usize = 4096;
+
 /// The shared half of the data plane.
 pub struct Core {
     /// Bounds, fixed at start.
@@ -40,6 +43,8 @@ pub struct Counters {
     pub messages_in: AtomicU64,
     /// Messages that were not understood.
     pub messages_ignored: AtomicU64,
+    /// Replies and calls that wait until their writes are acknowledged.
+    pub held: AtomicU64,
     /// Telemetry messages dropped.
     pub telemetry_frames: AtomicU64,
     /// Their bytes.
@@ -75,6 +80,32 @@ impl Core {
     /// Whether what waits for Python is so much that whoever adds to it has to wait.
     pub fn is_control_full(&self) -> bool {
         self.calls.is_full() || self.state.changes_waiting() >= CALLS_WAITING_MAX
+    }
+
+    /// Whether so many changes wait for the disk that whoever adds to them has to wait.
+    #[inline]
+    pub fn is_log_full(&self) -> bool {
+        self.state.log().waiting_bytes() >= self.limits.log_bytes_max
+    }
+
+    /// Time goes on: what has expired goes. `now_unix_ms`: wall time.
+    pub fn advance_clock(&self, now_unix_ms: u64) {
+        self.state.advance_clock(now_unix_ms);
+        if self.state.has_due() && self.state.expire_due(EXPIRED_AT_ONCE_MAX).noted {
+            self.calls.announce();
+        }
+    }
+
+    /// More is acknowledged: the control plane hears of it, if it wants to.
+    pub fn announce_acknowledged(&self) {
+        if self.wants_acknowledged() {
+            self.calls.announce();
+        }
+    }
+
+    /// Whether the control plane wants to hear what is acknowledged.
+    pub fn wants_acknowledged(&self) -> bool {
+        self.state.changes_waiting() > 0 || self.state.log().has_advanced()
     }
 
     /// A worker connected.

@@ -8,6 +8,7 @@ use crate::codec::json::{self, JsonError};
 use crate::core::{Core, Counters};
 use crate::error::{WireError, code};
 use crate::invocation::{BeginError, CallerRef, InvocationId};
+use crate::log::{Progress, Receipt};
 use crate::message::{self, Action, Envelope, Kind, string};
 use crate::outbox::Outbox;
 use crate::outcome::{IdText, Reply, Settlement, complete_error, deliver};
@@ -25,6 +26,15 @@ pub trait Router {
     /// The outbox of a peer, to write one message into; none when it is gone. `invocation`: what to fail if it turns out later that the
     /// peer is gone.
     fn outbox(&mut self, to: SessionId, invocation: Option<InvocationId>) -> Option<&mut Outbox>;
+
+    /// The outbox of a peer of this reactor for the reply to a write that is not acknowledged yet: what is put in leaves when it is.
+    fn outbox_after(&mut self, to: SessionId, receipt: Receipt) -> Option<&mut Outbox>;
+
+    /// Keeps a call for the control plane until a write is acknowledged.
+    fn hold(&mut self, receipt: Receipt, call: Call);
+
+    /// A session pauses until the journal has caught up.
+    fn await_journal(&mut self);
 
     /// Bytes that wait for a peer of this reactor.
     fn waiting(&self, session: SessionId) -> usize;
@@ -147,13 +157,17 @@ impl<R: Router> Dispatch<'_, R> {
     }
 
     fn reply(&mut self, invocation_id: &str, function_id: &str, write: impl FnOnce(&Reply<'_>, &mut Outbox)) {
-        let reply = Reply {
+        let reply = self.address(invocation_id, function_id);
+        if let Some(outbox) = self.router.outbox(self.peer.session, None) {
+            write(&reply, outbox);
+        }
+    }
+
+    fn address<'i>(&self, invocation_id: &'i str, function_id: &'i str) -> Reply<'i> {
+        Reply {
             invocation_id: invocation_id.as_bytes(),
             function_id: function_id.as_bytes(),
             message_bytes_max: self.peer.message_bytes_max.load(Ordering::Relaxed),
-        };
-        if let Some(outbox) = self.router.outbox(self.peer.session, None) {
-            write(&reply, outbox);
         }
     }
 
@@ -167,14 +181,21 @@ impl<R: Router> Dispatch<'_, R> {
         if served.noted {
             self.core.calls.announce();
         }
+        let log = self.core.state.log();
+        let waits = served.receipt.map(|receipt| (receipt, log.progress(receipt)));
         let (Some(invocation_id), Some(function_id)) = (invocation_id, envelope.function_id) else { return Ok(()) };
-        self.reply(invocation_id, function_id, |reply, outbox| {
-            if served.answer.is_absent() {
-                reply.nothing(outbox);
-            } else {
-                reply.result(outbox, &served.answer, served.receipt.is_some());
-            }
-        });
+        let reply = self.address(invocation_id, function_id);
+        let outbox = match waits {
+            Some((_, Progress::Failed)) => return Err(log.failed_error()),
+            Some((receipt, Progress::Waiting)) => self.router.outbox_after(self.peer.session, receipt),
+            Some((_, Progress::Acknowledged)) | None => self.router.outbox(self.peer.session, None),
+        };
+        let Some(outbox) = outbox else { return Ok(()) };
+        if served.answer.is_absent() {
+            reply.nothing(outbox);
+        } else {
+            reply.result(outbox, &served.answer, served.receipt.is_some());
+        }
         Ok(())
     }
 

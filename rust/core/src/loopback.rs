@@ -7,6 +7,7 @@ use crate::core::Core;
 use crate::dispatch::Router;
 use crate::invocation::InvocationId;
 use crate::limits::Limits;
+use crate::log::Receipt;
 use crate::outbox::Outbox;
 use crate::peer::SessionId;
 use crate::session::{Role, Session};
@@ -24,6 +25,12 @@ impl Router for Outboxes {
     fn outbox(&mut self, to: SessionId, _invocation: Option<InvocationId>) -> Option<&mut Outbox> {
         self.open.get_mut(&to)
     }
+    // Without a journal everything is acknowledged at once: nothing is held here.
+    fn outbox_after(&mut self, to: SessionId, _receipt: Receipt) -> Option<&mut Outbox> {
+        self.open.get_mut(&to)
+    }
+    fn hold(&mut self, _receipt: Receipt, _call: Call) {}
+    fn await_journal(&mut self) {}
     fn waiting(&self, session: SessionId) -> usize {
         self.open.get(&session).map_or(0, Outbox::len)
     }

@@ -7,10 +7,12 @@ use crate::dispatch::Router;
 use crate::error::{WireError, code};
 use crate::invocation::{Caller, InvocationId, Pending};
 use crate::limits::JSON_DEPTH_MAX;
+use crate::message::Envelope;
 use crate::outbox::Outbox;
 use crate::parts::Parts;
 use crate::peer::SessionId;
 use crate::state::Answer;
+use crate::ws;
 use std::borrow::Cow;
 use std::sync::atomic::Ordering;
 use uuid::Uuid;
@@ -182,6 +184,23 @@ pub fn complete_error(raw: &str) -> Cow<'_, [u8]> {
     }
     object.push(b'}');
     Cow::Owned(object)
+}
+
+/// Replies that waited for their writes (whole frames of this module's making) as the same number of errors.
+pub fn fail_held(held: &mut Outbox, error: &WireError) -> Outbox {
+    let mut failed = Outbox::default();
+    let bytes = held.take_bytes();
+    let mut rest = bytes.as_slice();
+    while let Some((message, after)) = ws::split_frame(rest) {
+        rest = after;
+        let envelope = std::str::from_utf8(message).ok().and_then(|text| Envelope::read(text).ok());
+        let Some(envelope) = envelope else { continue };
+        if let (Some(invocation_id), Some(function_id)) = (envelope.invocation_id, envelope.function_id) {
+            let (invocation_id, function_id) = (invocation_id.as_bytes(), function_id.as_bytes());
+            Reply { invocation_id, function_id, message_bytes_max: usize::MAX }.error(&mut failed, error);
+        }
+    }
+    failed
 }
 
 /// What an invocation came to, borrowed from where it happened.

@@ -61,7 +61,8 @@ impl Session {
 
     /// Whether what made it pause is over, its own outbox aside.
     pub fn may_resume(&self, core: &Core) -> bool {
-        self.awaited.is_none_or(|number| core.calls.is_handled(number)) && !core.is_control_full()
+        let handled = self.awaited.is_none_or(|number| core.calls.is_handled(number));
+        handled && !core.is_control_full() && !core.is_log_full()
     }
 
     /// Goes on after [`Status::Paused`].
@@ -110,15 +111,23 @@ impl<R: Router> Inbound<'_, R> {
     }
 
     /// Whether this connection may be served further now.
-    fn flow(&self) -> Flow {
+    fn flow(&mut self) -> Flow {
         if self.role_is_gone() {
             return Flow::Stop;
         }
         let outbox_full = self.router.waiting(self.id) > self.core.limits.outbox_throttle_bytes;
-        if outbox_full || self.awaited.is_some() || self.calls_full() {
+        if outbox_full || self.awaited.is_some() || self.calls_full() || self.log_full() {
             return Flow::Pause;
         }
         Flow::Continue
+    }
+
+    fn log_full(&mut self) -> bool {
+        if !self.core.is_log_full() {
+            return false;
+        }
+        self.router.await_journal();
+        true
     }
 
     fn calls_full(&self) -> bool {

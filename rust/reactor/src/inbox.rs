@@ -1,6 +1,7 @@
 //! What others ask of a reactor, from any thread, in order.
 
 use crate::poller::Waker;
+use iii_fast_core::calls::Wake;
 use iii_fast_core::control::{Answered, ControlInvocation};
 use iii_fast_core::core::{Core, Counters};
 use iii_fast_core::invocation::InvocationId;
@@ -10,6 +11,7 @@ use parking_lot::Mutex;
 use std::io;
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
 /// What a new connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +86,8 @@ pub enum Command {
     },
     /// Calls were fetched: paused sessions may go on.
     Resume,
+    /// More is acknowledged by the journal, or it has failed.
+    Acknowledged,
     /// Return from `run`.
     Stop,
 }
@@ -93,12 +97,32 @@ pub struct Inbox {
     commands: Mutex<Vec<Command>>,
     woken: AtomicBool,
     pub(crate) waker: Waker,
+    /// Whether the reactor wants [`Command::Acknowledged`].
+    awaits_journal: AtomicBool,
+}
+
+/// Tells one reactor that more is acknowledged, if it waits for that; runs on the journal's thread.
+pub(crate) struct JournalListener {
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) core: Weak<Core>,
+    /// Whether it also looks after what the control plane waits for.
+    pub(crate) for_control: bool,
+}
+
+impl Wake for JournalListener {
+    fn wake(&self) {
+        let for_control = self.for_control && self.core.upgrade().is_some_and(|core| core.wants_acknowledged());
+        if self.inbox.awaits_journal.swap(false, Ordering::SeqCst) || for_control {
+            self.inbox.push(Command::Acknowledged);
+        }
+    }
 }
 
 impl Inbox {
     /// An empty queue.
     pub fn new() -> io::Result<Self> {
-        Ok(Inbox { commands: Mutex::default(), woken: AtomicBool::new(false), waker: Waker::new()? })
+        let (woken, awaits_journal) = (AtomicBool::new(false), AtomicBool::new(false));
+        Ok(Inbox { commands: Mutex::default(), woken, waker: Waker::new()?, awaits_journal })
     }
 
     /// Hands a connection over. It counts from now on, so that a limit on connections cannot be overtaken by a burst.
@@ -117,6 +141,11 @@ impl Inbox {
     pub fn push_all(&self, commands: &mut Vec<Command>) {
         self.commands.lock().append(commands);
         self.wake();
+    }
+
+    /// Asks for [`Command::Acknowledged`], once. What is acknowledged already is not told: look again after this.
+    pub(crate) fn await_journal(&self) {
+        self.awaits_journal.store(true, Ordering::SeqCst);
     }
 
     fn wake(&self) {

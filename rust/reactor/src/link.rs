@@ -2,9 +2,13 @@
 
 use crate::inbox::Command;
 use crate::poller::{Interest, Poller};
+use iii_fast_core::calls::{Call, Outcome};
+use iii_fast_core::core::Core;
 use iii_fast_core::dispatch::Router;
 use iii_fast_core::invocation::InvocationId;
+use iii_fast_core::log::{Progress, Receipt};
 use iii_fast_core::outbox::Outbox;
+use iii_fast_core::outcome::fail_held;
 use iii_fast_core::peer::SessionId;
 use slab::Slab;
 use std::io::{self, IoSlice, Write};
@@ -30,6 +34,14 @@ pub(crate) enum Phase {
     Closed,
 }
 
+/// Replies to writes of one pass that are not acknowledged yet.
+struct Held {
+    /// Of the last of these writes.
+    receipt: Receipt,
+    batch: u64,
+    replies: Outbox,
+}
+
 /// One connection's socket.
 pub(crate) struct Link {
     pub(crate) id: SessionId,
@@ -40,6 +52,7 @@ pub(crate) struct Link {
     pub(crate) paused: bool,
     interest: Interest,
     dirty: bool,
+    held: Vec<Held>,
     pub(crate) last_seen_ms: u64,
     pub(crate) last_ping_ms: u64,
     /// Since when the outbox has made no progress.
@@ -58,6 +71,7 @@ impl Link {
             paused: false,
             interest: INITIAL_INTEREST,
             dirty: false,
+            held: Vec::new(),
             last_seen_ms: now_ms,
             last_ping_ms: now_ms,
             stalled_since_ms: now_ms,
@@ -121,6 +135,13 @@ pub(crate) struct Links {
     pub(crate) closing: Vec<(SessionId, u16, &'static str)>,
     pool: Vec<Vec<u8>>,
     pub(crate) now_ms: u64,
+    /// Links that hold replies.
+    holders: Vec<usize>,
+    held_calls: Vec<(Receipt, Call)>,
+    /// Grows with every pass: replies of one pass are held together.
+    batch: u64,
+    /// Whether sessions here are paused until the journal has caught up.
+    pub(crate) awaiting_journal: bool,
 }
 
 impl Links {
@@ -133,7 +154,69 @@ impl Links {
             closing: Vec::new(),
             pool: Vec::new(),
             now_ms: 0,
+            holders: Vec::new(),
+            held_calls: Vec::new(),
+            batch: 0,
+            awaiting_journal: false,
         }
+    }
+
+    /// Whether anything here waits for the journal.
+    pub(crate) fn awaits_journal(&self) -> bool {
+        !self.holders.is_empty() || !self.held_calls.is_empty() || self.awaiting_journal
+    }
+
+    /// A pass is over: what is held from now on is held apart.
+    pub(crate) fn end_batch(&mut self) {
+        self.batch += 1;
+    }
+
+    /// Lets go of what is acknowledged by now; what never will be becomes errors.
+    pub(crate) fn release(&mut self, core: &Core) {
+        let mut holders = std::mem::take(&mut self.holders);
+        holders.retain(|&slot| self.release_link(slot, core));
+        self.holders = holders;
+        let log = core.state.log();
+        for (receipt, call) in std::mem::take(&mut self.held_calls) {
+            let call = match (log.progress(receipt), call) {
+                (Progress::Waiting, call) => {
+                    self.held_calls.push((receipt, call));
+                    continue;
+                }
+                (Progress::Acknowledged, call) => call,
+                (Progress::Failed, Call::Settled { ticket, .. }) => {
+                    Call::Settled { ticket, outcome: Outcome::Error(log.failed_error()) }
+                }
+                (Progress::Failed, call) => call,
+            };
+            core.calls.push(call);
+        }
+    }
+
+    /// As [`Self::release`], of one link; whether it still holds something.
+    fn release_link(&mut self, slot: usize, core: &Core) -> bool {
+        let log = core.state.log();
+        let Some(link) = self.slab.get_mut(slot) else { return false };
+        let (id, held) = (link.id, std::mem::take(&mut link.held));
+        let mut waiting = Vec::new();
+        for mut one in held {
+            let replies = match log.progress(one.receipt) {
+                Progress::Waiting => {
+                    waiting.push(one);
+                    continue;
+                }
+                Progress::Acknowledged => one.replies,
+                Progress::Failed => fail_held(&mut one.replies, &log.failed_error()),
+            };
+            if let Some(outbox) = self.local(id) {
+                outbox.append(replies);
+            }
+        }
+        let holds = !waiting.is_empty();
+        if let Some(link) = self.slab.get_mut(slot) {
+            link.held = waiting;
+        }
+        holds
     }
 
     /// The link of a session that lives here.
@@ -190,8 +273,32 @@ impl Router for Links {
         }
     }
 
+    fn outbox_after(&mut self, to: SessionId, receipt: Receipt) -> Option<&mut Outbox> {
+        let batch = self.batch;
+        let link = self.slab.get_mut(to.slot()).filter(|link| link.id == to && link.phase == Phase::Open)?;
+        if link.held.is_empty() {
+            self.holders.push(to.slot());
+        }
+        let joins = |held: &Held| held.batch == batch && held.receipt.durable == receipt.durable;
+        if !link.held.last().is_some_and(joins) {
+            link.held.push(Held { receipt, batch, replies: Outbox::default() });
+        }
+        let held = link.held.last_mut()?;
+        held.receipt = receipt;
+        Some(&mut held.replies)
+    }
+
+    fn hold(&mut self, receipt: Receipt, call: Call) {
+        self.held_calls.push((receipt, call));
+    }
+
+    fn await_journal(&mut self) {
+        self.awaiting_journal = true;
+    }
+
     fn waiting(&self, session: SessionId) -> usize {
-        self.slab.get(session.slot()).filter(|link| link.id == session).map_or(0, |link| link.outbox.len())
+        let link = self.slab.get(session.slot()).filter(|link| link.id == session);
+        link.map_or(0, |link| link.outbox.len() + link.held.iter().map(|held| held.replies.len()).sum::<usize>())
     }
 
     fn close(&mut self, session: SessionId, code: u16, reason: &'static str) {

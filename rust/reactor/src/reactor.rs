@@ -1,6 +1,6 @@
 //! A pass: one poll, every ready socket is read and served, then all that is to be said is written. A turn is a few.
 
-use crate::inbox::{Adoption, Command, Inbox, Purpose};
+use crate::inbox::{Adoption, Command, Inbox, JournalListener, Purpose};
 use crate::link::{INITIAL_INTEREST, Link, Links, Phase};
 use crate::poller::{EVENTS_MAX, Interest, Poller, Ready, Ticker};
 use crate::shield::{BUG, shielded};
@@ -13,7 +13,7 @@ use std::io::{self, Read};
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Bytes read from one socket before others get their turn.
 const READ_BUDGET_BYTES: usize = 64 << 10;
@@ -77,6 +77,8 @@ impl Reactor {
         poller.add(&inbox.waker, INBOX_TOKEN, READ_ONLY)?;
         let ticker = Ticker::new(TICK_MS)?;
         poller.add(&ticker, TICK_TOKEN, READ_ONLY)?;
+        let listener = JournalListener { inbox: inbox.clone(), core: Arc::downgrade(&core), for_control: index == 0 };
+        core.state.log().listen(Box::new(listener));
         Ok(Reactor {
             index,
             core,
@@ -128,6 +130,7 @@ impl Reactor {
         let mut ready = std::mem::take(&mut self.ready);
         self.poller.poll(block && self.resumable.is_empty(), &mut ready)?;
         self.links.now_ms = self.started.elapsed().as_millis() as u64;
+        self.core.advance_clock(unix_ms());
         let count = ready.len();
         self.served = count;
         for event in ready.drain(..) {
@@ -146,6 +149,7 @@ impl Reactor {
             self.resume(slot);
         }
         self.begin_closings();
+        self.hand_over();
         self.write_dirty();
         self.send_staged();
         Ok(match count {
@@ -153,6 +157,25 @@ impl Reactor {
             _ if count == EVENTS_MAX || !self.resumable.is_empty() => Turn::More,
             _ => Turn::Idle,
         })
+    }
+
+    /// Gives the journal what this pass has written. Whoever waits for it is told when it is acknowledged.
+    fn hand_over(&mut self) {
+        self.core.state.log().hand_over();
+        self.links.end_batch();
+        if self.links.awaits_journal() {
+            self.inbox.await_journal();
+            // It may have been faster.
+            self.after_acknowledgement();
+        }
+    }
+
+    fn after_acknowledgement(&mut self) {
+        self.links.release(&self.core);
+        if self.links.awaiting_journal && !self.core.is_log_full() {
+            self.links.awaiting_journal = false;
+            self.resume_all();
+        }
     }
 
     fn socket_ready(&mut self, session: SessionId, event: Ready) {
@@ -340,6 +363,10 @@ impl Reactor {
                 }
             }
             Command::Resume => self.resume_all(),
+            Command::Acknowledged => {
+                self.after_acknowledgement();
+                self.core.announce_acknowledged();
+            }
             Command::Stop => self.stopped = true,
         }
     }
@@ -430,6 +457,11 @@ impl Reactor {
             self.core.disconnect(peer, reason, &mut self.links);
         }
     }
+}
+
+/// Wall time.
+fn unix_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_millis() as u64)
 }
 
 fn retry_later(error: &io::Error) -> Result<Status, &'static str> {

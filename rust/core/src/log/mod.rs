@@ -313,6 +313,11 @@ impl Log {
         !self.advanced.swap(true, Ordering::AcqRel)
     }
 
+    /// Whether the feed has advanced since [`Log::take_advanced`].
+    pub fn has_advanced(&self) -> bool {
+        self.advanced.load(Ordering::Acquire)
+    }
+
     /// Whether the feed has advanced since this was asked before.
     pub fn take_advanced(&self) -> bool {
         self.advanced.load(Ordering::Acquire) && self.advanced.swap(false, Ordering::AcqRel)

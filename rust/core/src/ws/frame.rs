@@ -147,6 +147,17 @@ pub fn write_frame(out: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
     out.extend_from_slice(payload);
 }
 
+/// The payload of the frame that [`write_frame`] put at the start of `bytes`, and what is behind it.
+pub fn split_frame(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let &[_, length, ref rest @ ..] = bytes else { return None };
+    let (len, rest) = match length {
+        LENGTH_16 => rest.split_first_chunk().map(|(len, rest)| (usize::from(u16::from_be_bytes(*len)), rest))?,
+        LENGTH_64 => rest.split_first_chunk().map(|(len, rest)| (u64::from_be_bytes(*len) as usize, rest))?,
+        len => (usize::from(len), rest),
+    };
+    rest.split_at_checked(len)
+}
+
 /// The payload of a close frame with this code; the reason is cut to the 123 bytes that fit, between characters.
 pub fn close_payload(code: u16, reason: &str) -> Vec<u8> {
     let longest = reason.len().min(CONTROL_BYTES_MAX - 2);

@@ -15,5 +15,5 @@ pub use assembler::{Assembler, Flow, Message, Receiver, SPARE_BYTES_MAX, SPARE_B
 pub use close::{CloseFrame, ProtocolError};
 pub use frame::{
     CONTROL_BYTES_MAX, HEADER_BYTES_MAX, OPCODE_BINARY, OPCODE_CLOSE, OPCODE_CONTINUATION, OPCODE_PING, OPCODE_PONG,
-    OPCODE_TEXT, close_payload, write_close, write_frame, write_frame_header,
+    OPCODE_TEXT, close_payload, split_frame, write_close, write_frame, write_frame_header,
 };
