@@ -30,7 +30,6 @@ from iii_fast.contracts import (
     WorkerInfo,
 )
 from iii_fast.errors import StorageError, WireError, worker_error
-from iii_fast.protocol import Code
 from iii_fast.transport.handshake import HandshakeError, upgrade
 
 log = logging.getLogger(__name__)
@@ -199,12 +198,12 @@ class NativeBackend:
         self._core.unwatch(scope)
 
     def begin_feed(self) -> int:
-        raise WireError(Code.NOT_SUPPORTED, "The native backend has no change feed so far.")
+        return self._core.begin_feed()
 
     def read_changes(
         self, since: int, scope: str | None, prefix: str | None, count_max: int, bytes_max: int
     ) -> Changes:
-        raise WireError(Code.NOT_SUPPORTED, "The native backend has no change feed so far.")
+        return Changes(*self._core.read_changes(since, scope, prefix, count_max, bytes_max))
 
     # --- looking -------------------------------------------------------------------------------------------------
 
@@ -240,6 +239,7 @@ def _handlers(control: Control) -> _Handlers:
         "failed": failed,
         "failed_object": failed_object,
         "changed": control.changed,
+        "advanced": control.advanced,
         "closed": control.closed,
     }
 

@@ -68,6 +68,9 @@ class Recorder:
     def changed(self, scope: str, key: str, event: bytes) -> None:
         self.calls.append(("changed", scope, key, event))
 
+    def advanced(self) -> None:
+        self.calls.append(("advanced",))
+
     def closed(self, session: SessionId, worker_id: str, reason: str) -> None:
         # The reason is for the log: each backend words it in its own way.
         self.calls.append(("closed", session, worker_id))

@@ -43,8 +43,6 @@ pub struct Counters {
     pub messages_in: AtomicU64,
     /// Messages that were not understood.
     pub messages_ignored: AtomicU64,
-    /// Replies and calls that wait until their writes are acknowledged.
-    pub held: AtomicU64,
     /// Telemetry messages dropped.
     pub telemetry_frames: AtomicU64,
     /// Their bytes.

@@ -5,7 +5,7 @@ use iii_fast_core::state::{Change, State};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
-/// Converts calls in their order; then the changes of watched scopes.
+/// Converts calls in their order; then the changes of watched scopes; then whether the change feed has more.
 pub fn to_python<'py>(py: Python<'py>, calls: Vec<Call>, state: &State) -> PyResult<Bound<'py, PyList>> {
     let list = PyList::empty(py);
     for call in calls {
@@ -17,6 +17,9 @@ pub fn to_python<'py>(py: Python<'py>, calls: Vec<Call>, state: &State) -> PyRes
     }
     for change in changes {
         list.append(change_tuple(py, &change)?)?;
+    }
+    if state.log().take_advanced() {
+        list.append(("advanced",))?;
     }
     Ok(list)
 }

@@ -1,9 +1,10 @@
 //! The shared core and its reactors as Python sees them.
 
-use crate::{calls, limits};
+use crate::{calls, changes, limits};
 use iii_fast_core::calls::Wake;
 use iii_fast_core::control::{Answered, ControlInvocation};
 use iii_fast_core::core as data;
+use iii_fast_core::log::history::Filter;
 use iii_fast_core::peer::SessionId;
 use iii_fast_reactor::inbox::{Adoption, Command, Inbox, Purpose};
 use iii_fast_reactor::poller::Waker;
@@ -11,7 +12,7 @@ use iii_fast_reactor::{Turn, reactors};
 use parking_lot::Mutex;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyList;
+use pyo3::types::{PyBytes, PyList};
 use std::net::TcpStream;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
@@ -183,6 +184,24 @@ impl Core {
 
     fn unwatch(&self, scope: Option<&str>) {
         self.data.state.unwatch(scope);
+    }
+
+    /// See `Backend.begin_feed`.
+    fn begin_feed(&self) -> u64 {
+        self.data.state.begin_feed()
+    }
+
+    /// See `Backend.read_changes`: the items and the position.
+    fn read_changes<'py>(
+        &self,
+        py: Python<'py>,
+        since: u64,
+        scope: Option<&str>,
+        prefix: Option<&str>,
+        count_max: usize,
+        bytes_max: usize,
+    ) -> PyResult<(Vec<Bound<'py, PyBytes>>, u64)> {
+        changes::read(py, &self.data.state, since, Filter { scope, prefix }, count_max, bytes_max)
     }
 
     /// `(function_id, session, worker_id, registration)` of every worker's function, sorted by id.

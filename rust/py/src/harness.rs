@@ -1,7 +1,8 @@
 //! The data plane without sockets, for differential tests and in-process benchmarks.
 
-use crate::{calls, limits};
+use crate::{calls, changes, limits};
 use iii_fast_core::control::{Answered, ControlInvocation};
+use iii_fast_core::log::history::Filter;
 use iii_fast_core::loopback::Loopback;
 use iii_fast_core::peer::SessionId;
 use iii_fast_core::state::{State, Stored};
@@ -77,6 +78,30 @@ impl Harness {
     /// The calls that were taken are dealt with.
     fn handled(&self) {
         self.0.lock().handled();
+    }
+
+    /// As `Core.begin_feed`.
+    fn begin_feed(&self) -> u64 {
+        self.0.lock().core.state.begin_feed()
+    }
+
+    /// As `Core.read_changes`.
+    fn read_changes<'py>(
+        &self,
+        py: Python<'py>,
+        since: u64,
+        scope: Option<&str>,
+        prefix: Option<&str>,
+        count_max: usize,
+        bytes_max: usize,
+    ) -> PyResult<(Vec<Bound<'py, PyBytes>>, u64)> {
+        changes::read(py, &self.0.lock().core.state, since, Filter { scope, prefix }, count_max, bytes_max)
+    }
+
+    /// Time goes on, to this Unix time in ms: what has expired goes.
+    fn advance(&self, now_ms: u64) {
+        let loopback = self.0.lock();
+        loopback.core.advance_clock(now_ms);
     }
 
     fn watch(&self, scope: Option<&str>) {

@@ -1,6 +1,7 @@
 //! The door between Python and the Rust data plane. It decides nothing: arguments in, calls out, errors mapped.
 
 mod calls;
+mod changes;
 mod engine;
 mod harness;
 mod limits;

@@ -352,11 +352,13 @@ impl Reactor {
             Command::Invoke(invocation) => core.invoke(&invocation, links),
             Command::Forget(ticket) => core.invocations.forget(ticket),
             Command::Close { session, code, reason } => {
+                links.release(core);
                 if links.find(session).is_some() {
                     self.begin_close(session.slot(), code, &reason);
                 }
             }
             Command::CloseAll { code, reason } => {
+                links.release(core);
                 let slots: Vec<usize> = links.slab.iter().map(|(slot, _)| slot).collect();
                 for slot in slots {
                     self.begin_close(slot, code, &reason);
