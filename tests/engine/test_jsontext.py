@@ -64,6 +64,18 @@ def test_members_of_what_is_no_object(raw: bytes) -> None:
     assert jsontext.members(raw) is None
 
 
+@given(st.lists(VALUES, max_size=6), st.sampled_from(["", " ", "\n\t "]))
+def test_elements_are_the_spans_in_order(values: list[Any], space: str) -> None:
+    texts = [json.dumps(value).encode() for value in values]
+    gap = space.encode()
+    assert jsontext.elements(gap + b"[" + gap + (gap + b"," + gap).join(texts) + gap + b"]" + gap) == texts
+
+
+@pytest.mark.parametrize("raw", [b"{}", b"null", b'"[]"', b"5"])
+def test_elements_of_what_is_no_array(raw: bytes) -> None:
+    assert jsontext.elements(raw) is None
+
+
 def test_number_text_survives() -> None:
     raw = b'{"a":1.0e400,"b":-0,"c":123456789012345678901234567890}'
     members = jsontext.members(raw)
