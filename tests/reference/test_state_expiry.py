@@ -146,10 +146,10 @@ def test_a_time_that_has_passed_is_written_and_gone(store: Store) -> None:
     assert store.call("set", scope="s", key="k", value=1, expires_at=0) == '{"old_value":null,"new_value":1}'
     assert store.entry("k") is None
     assert store.call("compare-and-set", scope="s", key="k", value=2, expires_at=NOW) == (
-        '{"swapped":true,"current":2,"version":3}'
+        '{"swapped":true,"current":null,"version":null}'
     )
     assert store.entry("k") is None
-    assert store.state.expire_due(10) == 1
+    assert store.state.expire_due(10) == 0
     assert store.changes() == ["1 created s/k", "2 expired s/k", "3 created s/k", "4 expired s/k"]
 
 
@@ -162,7 +162,13 @@ def test_ops_of_one_transaction_see_what_it_wrote_with_a_time_that_has_passed(st
         '{"committed":true,"version":2,"results":[{"old_value":null,"new_value":1},{"old_value":1,"new_value":2}]}'
     )
     assert store.entry("k") is None
-    assert store.changes() == ["2 created s/k", "2 updated s/k"]
+    assert store.changes() == ["2 created s/k", "2 updated s/k", "3 expired s/k"]
+
+
+def test_what_is_written_with_a_time_that_has_passed_goes_in_the_order_of_the_call(store: Store) -> None:
+    entries = [{"key": key, "value": 1, "expires_at": until} for key, until in (("a", 2), ("b", 1), ("a", 3))]
+    assert store.call("set_many", scope="s", entries=entries) == '{"written":3,"version":3}'
+    assert store.changes(3) == ["4 expired s/a", "5 expired s/b"]
 
 
 def test_the_expiry_of_a_change(store: Store) -> None:

@@ -7,10 +7,11 @@ scope exists while it has keys that have not expired. Rules: docs/wire.md 18 to 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from iii_fast.errors import WireError
 from iii_fast.reference import codec_json as json_text
 from iii_fast.reference.commit import DeleteScopeOp, ExpireOp, Op, SetOp
 from iii_fast.reference.log import Log
@@ -44,7 +45,7 @@ class State:
         self.log = log
         self.entries = Entries()
         self.now_ms = now_ms
-        self._quotas = quotas
+        self.quotas = quotas
         self._on_change = on_change
         self._watches: Counter[str | None] = Counter()
 
@@ -55,9 +56,9 @@ class State:
         entry = self.entries.get(scope, key)
         return None if entry is None or entry.is_due(now) else entry
 
-    def items(self, scope: str, now: int) -> Iterator[tuple[str, Entry]]:
-        """Keys and entries of a scope in the order in which they were created."""
-        return (item for item in self.entries.scope(scope).after() if not item[1].is_due(now))
+    def items(self, scope: str, now: int, after: int = 0) -> Iterator[tuple[str, Entry]]:
+        """Keys and entries of a scope in the order of insertion, from behind the insertion number ``after`` on."""
+        return (item for item in self.entries.scope(scope).after(after) if not item[1].is_due(now))
 
     def count(self, scope: str, now: int) -> int:
         """How many keys a scope has."""
@@ -72,12 +73,10 @@ class State:
         rows: list[str] = []
         size = 0
         last = after
-        for looked, (key, entry) in enumerate(self.entries.scope(scope).after(after)):
-            if looked == PAGE_LOOKS_MAX:
+        for looked, (key, entry) in enumerate(self.items(scope, now, after)):
+            if looked == PAGE_LOOKS_MAX or len(rows) == limit:
                 return Page(rows, last)
-            if key.startswith(prefix) and not entry.is_due(now):
-                if len(rows) == limit:
-                    return Page(rows, last)
+            if key.startswith(prefix):
                 row = f"[{json_text.string_text(key)},{entry.value}]"
                 row_size = json_text.byte_len(row)
                 if not rows and row_size > bytes_max:
@@ -91,12 +90,17 @@ class State:
 
     # --- writing ---------------------------------------------------------------------------------------------------
 
-    def begin(self, now: int, *, durable: bool) -> Batch:
-        """What is to be written together. Raises ``WireError`` (``DURABILITY_UNAVAILABLE``, ``STORAGE_FAILED``)."""
+    def begin(self, now: int, *, durable: bool, to_set: Iterable[tuple[str, str]] = ()) -> Batch:
+        """What is to be written together; ``to_set`` are scopes and keys that it may set.
+
+        Raises ``WireError`` (``DURABILITY_UNAVAILABLE``, ``STORAGE_FAILED``, ``KEY_TOO_LARGE``).
+        """
         if durable:
             self.log.check_durable()
         self.log.check_writable()
-        return Batch(self.entries, self._quotas, now)
+        for scope, key in to_set:
+            self.quotas.check_names(scope, key)
+        return Batch(self.entries, self.quotas, now)
 
     def commit(self, batch: Batch) -> int | None:
         """Writes everything; returns its position, or ``None`` when there is nothing to be written.
@@ -106,9 +110,12 @@ class State:
         if not batch.ops:
             return None
         batch.check_room()
-        for expiry in batch.due():
+        for expiry in batch.due_before():
             self._expire(expiry.scope, expiry.key)
-        return self._write(batch.ops, batch.changes)
+        position = self._write(batch.ops, batch.changes)
+        for scope, key in batch.due_after():
+            self._expire(scope, key)
+        return position
 
     def delete_scope(self, batch: Batch, scope: str) -> tuple[int, int | None]:
         """Removes all entries of a scope; ``batch`` is an empty one. Returns how many, and the position."""
@@ -138,13 +145,14 @@ class State:
         assert entry is not None  # whoever calls has just seen it
         self._write([ExpireOp(scope, key)], [Change("expired", scope, key, entry.value, None)])
 
-    def _write(self, ops: list[Op], changes: list[Change]) -> int:
+    def _write(self, ops: Sequence[Op], changes: Sequence[Change]) -> int:
         position = self.log.commit(ops)
         first = position - len(ops) + 1
         for insertion, op in enumerate(ops, first):
             self._apply(op, insertion, position)
         for change in changes:
-            self._tell(change)
+            if change.scope in self._watches or None in self._watches:
+                self._tell(change, position)
         return position
 
     def _apply(self, op: Op, insertion: int, position: int) -> None:
@@ -173,12 +181,16 @@ class State:
         else:
             self._watches[scope] -= 1
 
-    def _tell(self, change: Change) -> None:
-        if change.scope not in self._watches and None not in self._watches:
-            return
+    def _tell(self, change: Change, position: int) -> None:
+        """Tells of a change as soon as it is acknowledged."""
         event = (
             f'{{"type":"state","event_type":"state:{change.kind}",'
             f'"scope":{json_text.string_text(change.scope)},"key":{json_text.string_text(change.key)},'
             f'"old_value":{change.old or "null"},"new_value":{change.new or "null"}}}'
         )
-        self._on_change(change.scope, change.key, event)
+
+        def tell(error: WireError | None) -> None:
+            if error is None:
+                self._on_change(change.scope, change.key, event)
+
+        self.log.when_acknowledged(position, False, tell)

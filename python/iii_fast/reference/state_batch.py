@@ -5,11 +5,10 @@ Mirrors ``rust/core/src/state``. Rules: docs/state.md 1, 3, 4 and 14.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from iii_fast.reference.commit import DeleteOp, Op, SetOp
+from iii_fast.reference.commit import DeleteOp, SetOp
 from iii_fast.reference.state_entries import Entries, Entry, Expiry, size_of
 from iii_fast.reference.state_quotas import Quotas
 
@@ -32,22 +31,25 @@ class Batch:
 
     def __init__(self, entries: Entries, quotas: Quotas, now: int) -> None:
         self.now = now
-        self.ops: list[Op] = []
+        self.ops: list[SetOp | DeleteOp] = []
         self.changes: list[Change] = []
         self._entries = entries
         self._quotas = quotas
-        self._written: dict[tuple[str, str], SetOp | None] = {}
+        # What the keys had before the call and have now, in the order in which the call names them.
+        self._before: dict[tuple[str, str], Entry | None] = {}
+        self._left: dict[tuple[str, str], Entry | SetOp | None] = {}
 
     def get(self, scope: str, key: str) -> Entry | SetOp | None:
         """What is there for this call: what it wrote itself (also if that has expired), or what was there before."""
-        if (scope, key) in self._written:
-            return self._written[scope, key]
-        entry = self._entries.get(scope, key)
-        return None if entry is None or entry.is_due(self.now) else entry
+        if (scope, key) not in self._left:
+            entry = self._entries.get(scope, key)
+            live = None if entry is None or entry.is_due(self.now) else entry
+            self._before[scope, key] = self._left[scope, key] = live
+        return self._left[scope, key]
 
     def set(self, scope: str, key: str, value: str, expires_at: int | None) -> str | None:
-        """Sets a value and returns the old one. Raises ``WireError`` (``KEY_TOO_LARGE``, ``VALUE_TOO_LARGE``)."""
-        self._quotas.check_entry(scope, key, value)
+        """Sets a value and returns the old one. Raises ``WireError`` (``VALUE_TOO_LARGE``)."""
+        self._quotas.check_value(value)
         old = self.get(scope, key)
         op = SetOp(scope, key, value, created=old is None, expires_at=expires_at)
         old_value = None if old is None else old.value
@@ -65,32 +67,40 @@ class Batch:
     def _add(self, op: SetOp | DeleteOp, left: SetOp | None, change: Change) -> None:
         self.ops.append(op)
         self.changes.append(change)
-        self._written[op.scope, op.key] = left
+        self._left[op.scope, op.key] = left
 
-    def due(self) -> list[Expiry]:
+    def due_before(self) -> list[Expiry]:
         """What has to be removed before this is written: the keys' entries whose time has come, in their order."""
-        return sorted(
+        found = ((op.scope, op.key, self._entries.get(op.scope, op.key)) for op in self.ops)
+        due = {
             Expiry(entry.expires_at, entry.insertion, scope, key)
-            for (scope, key), entry in self._replaced()
+            for scope, key, entry in found
             if entry is not None and entry.expires_at is not None and entry.is_due(self.now)
-        )
+        }
+        return sorted(due)
+
+    def due_after(self) -> list[tuple[str, str]]:
+        """Keys of what is written with a time that has passed, in the order in which the call names them."""
+        return [
+            key
+            for key, left in self._left.items()
+            if isinstance(left, SetOp) and left.expires_at is not None and left.expires_at <= self.now
+        ]
 
     def check_room(self) -> None:
         """Whether scopes, and all of state, may become what they would. Raises ``WireError`` (``SCOPE_FULL``, ...)."""
-        scopes: dict[str, int] = {}
+        growth: dict[str, int] = {}
         total = 0
-        for (scope, key), entry in self._replaced():
-            left = self._written[scope, key]
-            before = 0 if entry is None else size_of(key, entry.value)
-            after = 0 if left is None else size_of(key, left.value)
-            scopes[scope] = scopes.get(scope, 0) + after - before
-            total += after - before + size_of(scope) * ((left is not None) - (entry is not None))
-        for scope, growth in scopes.items():
-            before = self._entries.scope(scope).bytes
-            self._quotas.check_scope(scope, before, before + growth)
+        for (scope, key), before in self._before.items():
+            left = self._left[scope, key]
+            grown = _size(key, left) - _size(key, before)
+            growth[scope] = growth.get(scope, 0) + grown
+            total += grown + size_of(scope) * ((left is not None) - (before is not None))
+        for scope, grown in growth.items():
+            bytes_before = self._entries.scope(scope).bytes
+            self._quotas.check_scope(scope, bytes_before, bytes_before + grown)
         self._quotas.check_total(self._entries.bytes, self._entries.bytes + total)
 
-    def _replaced(self) -> Iterator[tuple[tuple[str, str], Entry | None]]:
-        """The keys that are written, and the entries they have in the map, which may be due."""
-        for scope, key in self._written:
-            yield (scope, key), self._entries.get(scope, key)
+
+def _size(key: str, item: Entry | SetOp | None) -> int:
+    return 0 if item is None else size_of(key, item.value)

@@ -27,10 +27,13 @@ class Quotas:
         """Those of an installation."""
         return cls(limits.key_bytes_max, limits.value_bytes_max, limits.scope_bytes_max, limits.total_bytes_max)
 
-    def check_entry(self, scope: str, key: str, value: str) -> None:
-        """What is about to be set. Raises ``WireError`` (``KEY_TOO_LARGE``, ``VALUE_TOO_LARGE``)."""
+    def check_names(self, scope: str, key: str) -> None:
+        """Of a key that is to be set. Raises ``WireError`` (``KEY_TOO_LARGE``)."""
         for what, text in (("scope", scope), ("key", key)):
             _check_text(Code.KEY_TOO_LARGE, what, text, "max_key_bytes", self.key_bytes_max)
+
+    def check_value(self, value: str) -> None:
+        """Of a value that is to be set. Raises ``WireError`` (``VALUE_TOO_LARGE``)."""
         _check_text(Code.VALUE_TOO_LARGE, "value", value, "max_value_bytes", self.value_bytes_max)
 
     def check_scope(self, scope: str, before: int, after: int) -> None:

@@ -67,18 +67,19 @@ def transact(state: State, now: int, data: str) -> Answer:
     fields = Fields(data, "checks", "ops", "durable")
     checks, ops = _read(fields, now)
     durable = fields.boolean("durable")
-    batch = state.begin(now, durable=durable)
+    to_set = [(op.scope, op.key) for op in ops if not isinstance(op, _Delete)]
+    batch = state.begin(now, durable=durable, to_set=to_set)
     for index, check in enumerate(checks):
         entry = state.get(check.scope, check.key, now)
         version = None if entry is None else entry.version
         if version != check.version:
-            return Answer(_failed("check", index, check, f'"version":{or_null(version)}'), None, durable)
+            return Answer(_failed("check", index, check, f'"version":{or_null(version)}'))
     results = []
     for index, op in enumerate(ops):
         try:
             results.append(_apply(batch, op))
         except _FailedOpError as failed:
-            return Answer(_failed("op", index, op, f'"errors":[{",".join(failed.errors)}]'), None, durable)
+            return Answer(_failed("op", index, op, f'"errors":[{",".join(failed.errors)}]'))
     position = state.commit(batch)
     result = f'{{"committed":true,"version":{or_null(position)},"results":[{",".join(results)}]}}'
     return Answer(result, position, durable)

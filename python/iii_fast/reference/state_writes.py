@@ -23,7 +23,7 @@ def set_value(state: State, now: int, data: str) -> Answer:
     fields = Fields(data, "scope", "key", "value", "ttl_ms", "expires_at", "durable", aliases={"data": "value"})
     scope, key, value = fields.string("scope"), fields.string("key"), fields.value("value")
     expires_at, durable = fields.expires_at(now), fields.boolean("durable")
-    batch = state.begin(now, durable=durable)
+    batch = state.begin(now, durable=durable, to_set=[(scope, key)])
     old = batch.set(scope, key, value, expires_at)
     return Answer(written_text(old, value), state.commit(batch), durable)
 
@@ -42,7 +42,7 @@ def update(state: State, now: int, data: str) -> Answer:
     fields = Fields(data, "scope", "key", "ops", "ttl_ms", "expires_at", "durable")
     scope, key, ops = fields.string("scope"), fields.string("key"), read_ops(fields.value("ops"))
     expires_at, durable = fields.expires_at(now), fields.boolean("durable")
-    batch = state.begin(now, durable=durable)
+    batch = state.begin(now, durable=durable, to_set=[(scope, key)])
     found = batch.get(scope, key)
     updated = apply_update(found, ops)
     keep_update(batch, scope, key, found, updated, expires_at)
@@ -77,14 +77,14 @@ def compare_and_set(state: State, now: int, data: str) -> Answer:
     expected, version = fields.optional_value("expected"), fields.integer("version", 1, SAFE_INTEGER_MAX)
     fields.exclusive("expected", "version", both=expected is not None and version is not None)
     expires_at, durable = fields.expires_at(now), fields.boolean("durable")
-    batch = state.begin(now, durable=durable)
+    batch = state.begin(now, durable=durable, to_set=[(scope, key)])
+    state.quotas.check_value(value)
     entry = state.get(scope, key, now)
     if not _is_as_expected(entry, expected, version):
-        current = (None, None) if entry is None else (entry.value, entry.version)
-        return Answer(_compared_text(False, *current), None, durable)
+        return Answer(_compared_text(False, entry))
     batch.set(scope, key, value, expires_at)
     position = state.commit(batch)
-    return Answer(_compared_text(True, value, position), position, durable)
+    return Answer(_compared_text(True, state.get(scope, key, now)), position, durable)
 
 
 def _is_as_expected(entry: Entry | None, expected: str | None, version: int | None) -> bool:
@@ -95,9 +95,9 @@ def _is_as_expected(entry: Entry | None, expected: str | None, version: int | No
     return entry is None
 
 
-def _compared_text(swapped: bool, current: str | None, version: int | None) -> str:
-    swapped_text = "true" if swapped else "false"
-    return f'{{"swapped":{swapped_text},"current":{or_null(current)},"version":{or_null(version)}}}'
+def _compared_text(swapped: bool, entry: Entry | None) -> str:
+    value, version = ("null", "null") if entry is None else (entry.value, entry.version)
+    return f'{{"swapped":{"true" if swapped else "false"},"current":{value},"version":{version}}}'
 
 
 def set_many(state: State, now: int, data: str) -> Answer:
@@ -109,7 +109,7 @@ def set_many(state: State, now: int, data: str) -> Answer:
         item = Fields(text, "scope", "key", "value", "ttl_ms", "expires_at", where=f"entries[{index}]")
         entries.append((item.scope(own_scope), item.string("key"), item.value("value"), item.expires_at(now)))
     durable = fields.boolean("durable")
-    batch = state.begin(now, durable=durable)
+    batch = state.begin(now, durable=durable, to_set=[(scope, key) for scope, key, _, _ in entries])
     for entry in entries:
         batch.set(*entry)
     position = state.commit(batch)
