@@ -19,14 +19,15 @@
 mod answer;
 mod calls;
 mod change;
+mod cursor;
 mod equality;
 mod hash;
 mod image;
+mod input;
 mod marks;
 mod name;
 mod pages;
 mod paging;
-mod payload;
 mod quotas;
 mod scope_part;
 mod stored;

@@ -13,6 +13,7 @@ mod parse;
 pub use op::OpError;
 
 use super::calls::StateCall;
+use super::input::Reason;
 use super::stored::Stored;
 use crate::error::{WireError, code};
 use document::Document;
@@ -53,9 +54,13 @@ impl<'a> Update<'a> {
     /// `deserialization_error` for the first operation that is malformed (the wire's rule 17). One that only exceeds a bound is
     /// no error here: it is skipped and reported when the update is applied.
     pub fn parse(ops: &'a str) -> Result<Self, WireError> {
+        Self::read(ops, "ops").map_err(|reason| reason.in_call(StateCall::Update))
+    }
+
+    /// As [`Update::parse`]; `name` is how error texts name the array.
+    pub(super) fn read(ops: &'a str, name: &str) -> Result<Self, Reason> {
         let mut names = Names::default();
-        let ops = parse::ops(ops, &mut names).map_err(|reason| reason.in_call(StateCall::Update))?;
-        Ok(Update { ops, names })
+        Ok(Update { ops: parse::ops(ops, name, &mut names)?, names })
     }
 
     pub(super) fn apply(&self, old: Option<&Stored>) -> Result<Applied, WireError> {

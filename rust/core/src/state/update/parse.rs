@@ -8,18 +8,19 @@ use super::number::Number;
 use super::op::{Action, Op, OpError, OpKind, Problem};
 use crate::codec::json::{Elements, JsonKind, Member, Members, kind, unescape};
 use crate::limits::JSON_DEPTH_MAX;
-use crate::state::payload::Reason;
+use crate::state::input::Reason;
 
 /// An operation that can be applied, or why it is skipped.
 pub(super) type ParsedOp<'a> = Result<Op<'a>, OpError>;
 
-/// Reads all operations; the first that is malformed fails the whole call.
-pub(super) fn ops<'a>(ops: &'a str, names: &mut Names<'a>) -> Result<Vec<ParsedOp<'a>>, Reason> {
+/// Reads all operations; the first that is malformed fails the whole call. `array` names `ops` in error texts.
+pub(super) fn ops<'a>(ops: &'a str, array: &str, names: &mut Names<'a>) -> Result<Vec<ParsedOp<'a>>, Reason> {
     let mut parsed = Vec::new();
     let mut elements = Elements::new(ops, JSON_DEPTH_MAX)?;
     while let Some(op) = elements.next()? {
         let index = parsed.len();
-        let written = Fields::read(op, Place { index, inside: "" }, ["type", "path", "value", "by"])?.operation()?;
+        let written =
+            Fields::read(op, Place { array, index, inside: "" }, ["type", "path", "value", "by"])?.operation()?;
         let kind = written.kind;
         parsed.push(written.check(names)?.map_err(|problem| problem.of(index, kind)));
     }
@@ -29,29 +30,30 @@ pub(super) fn ops<'a>(ops: &'a str, names: &mut Names<'a>) -> Result<Vec<ParsedO
 
 /// Where in the input something is, for error texts: `ops[3]`, or `ops[3].increment`.
 #[derive(Clone, Copy)]
-struct Place {
+struct Place<'p> {
+    array: &'p str,
     index: usize,
     inside: &'static str,
 }
 
-impl Place {
+impl Place<'_> {
     fn field(self, name: &str) -> String {
-        let Place { index, inside } = self;
+        let Place { array, index, inside } = self;
         let dots = [inside, name].map(|part| if part.is_empty() { "" } else { "." });
-        format!("ops[{index}]{}{inside}{}{name}", dots[0], dots[1])
+        format!("{array}[{index}]{}{inside}{}{name}", dots[0], dots[1])
     }
 }
 
 /// The text of the members with `names` in one object, and the only member it has, if it has one.
-struct Fields<'a, const N: usize> {
-    place: Place,
+struct Fields<'a, 'p, const N: usize> {
+    place: Place<'p>,
     names: [&'static str; N],
     values: [Option<&'a str>; N],
     only: Option<Member<'a>>,
 }
 
-impl<'a, const N: usize> Fields<'a, N> {
-    fn read(object: &'a str, place: Place, names: [&'static str; N]) -> Result<Self, Reason> {
+impl<'a, 'p, const N: usize> Fields<'a, 'p, N> {
+    fn read(object: &'a str, place: Place<'p>, names: [&'static str; N]) -> Result<Self, Reason> {
         if kind(object) != JsonKind::Object {
             return Err(Reason::field_type(&place.field(""), object, "an object"));
         }
@@ -158,7 +160,7 @@ impl<'a, const N: usize> Fields<'a, N> {
     }
 }
 
-fn string<'a>(place: Place, name: &str, value: &'a str) -> Result<Cow<'a, str>, Reason> {
+fn string<'a>(place: Place<'_>, name: &str, value: &'a str) -> Result<Cow<'a, str>, Reason> {
     if kind(value) != JsonKind::String {
         return Err(Reason::field_type(&place.field(name), value, "a string"));
     }

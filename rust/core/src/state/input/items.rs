@@ -1,0 +1,114 @@
+//! Arrays of items, each a span of the text that is read when its turn comes.
+
+use std::borrow::Cow;
+
+use super::Reason;
+use super::fields::{Field, Fields, Known};
+use crate::codec::json::Elements;
+use crate::limits::JSON_DEPTH_MAX;
+use crate::state::{State, Stored, TransactAction, TransactOp};
+
+/// How many items a call may have.
+pub(super) const ITEMS_MAX: usize = 1000;
+
+const KEY: Known = Known::of(&[Field::Scope, Field::Key]);
+const ENTRY: Known = Known::of(&[Field::Scope, Field::Key, Field::Value, Field::TtlMs, Field::ExpiresAt]);
+
+/// Scope and key of each item.
+type Keys<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
+
+/// The items of one array, as JSON text.
+pub(in crate::state) struct Items<'a> {
+    name: &'static str,
+    texts: Vec<&'a str>,
+    /// All there are; beyond [`ITEMS_MAX`] they are only counted.
+    count: usize,
+}
+
+impl<'a> Items<'a> {
+    pub(super) const NONE: Items<'static> = Items { name: "", texts: Vec::new(), count: 0 };
+
+    /// Takes the array `name` apart.
+    pub(super) fn of(array: &'a str, name: &'static str) -> Result<Self, Reason> {
+        let mut elements = Elements::new(array, JSON_DEPTH_MAX)?;
+        let mut items = Items { name, texts: Vec::new(), count: 0 };
+        while let Some(text) = elements.next()? {
+            items.count += 1;
+            if items.count <= ITEMS_MAX {
+                items.texts.push(text);
+            }
+        }
+        Ok(items)
+    }
+
+    /// The items of a required array, as many as there may be.
+    pub(in crate::state) fn required(fields: &Fields<'a>, field: Field) -> Result<Self, Reason> {
+        let items = Items::of(fields.array(field)?, field.name())?;
+        if (1..=ITEMS_MAX).contains(&items.count) { Ok(items) } else { Err(items.wrong_number()) }
+    }
+
+    #[cold]
+    pub(super) fn wrong_number(&self) -> Reason {
+        let Items { name, count, .. } = self;
+        Reason::new(format!("field `{name}`: expected 1 to {ITEMS_MAX} items, got {count}"))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Reads each item in its turn.
+    pub(super) fn read<T>(
+        &self,
+        known: Known,
+        mut read: impl FnMut(usize, &Fields<'a>) -> Result<T, Reason>,
+    ) -> Result<Vec<T>, Reason> {
+        let mut all = Vec::with_capacity(self.texts.len());
+        for (index, text) in self.texts.iter().enumerate() {
+            all.push(read(index, &Fields::item(text, self.name, index, known)?)?);
+        }
+        Ok(all)
+    }
+
+    /// As keys, in `own` scope where they name none.
+    pub(in crate::state) fn keys<'b>(&self, own: Option<&'b str>) -> Result<Keys<'b>, Reason>
+    where
+        'a: 'b,
+    {
+        self.read(KEY, |_, item| Ok((scope(item, own)?, item.string(Field::Key)?)))
+    }
+
+    /// As keys to be removed.
+    pub(in crate::state) fn deletions<'b>(&self, own: Option<&'b str>) -> Result<Vec<TransactOp<'b>>, Reason>
+    where
+        'a: 'b,
+    {
+        let keys = self.keys(own)?.into_iter();
+        Ok(keys.map(|(scope, key)| TransactOp { scope, key, action: TransactAction::Delete }).collect())
+    }
+
+    /// As entries to be set.
+    pub(in crate::state) fn entries<'b>(
+        &self,
+        own: Option<&'b str>,
+        state: &State,
+    ) -> Result<Vec<TransactOp<'b>>, Reason>
+    where
+        'a: 'b,
+    {
+        self.read(ENTRY, |_, item| {
+            let (scope, key) = (scope(item, own)?, item.string(Field::Key)?);
+            let value = item.required(Field::Value)?;
+            let expires_at = item.expires_at(state)?;
+            Ok(TransactOp { scope, key, action: TransactAction::Set { value: Stored::new(value), expires_at } })
+        })
+    }
+}
+
+fn scope<'a: 'b, 'b>(item: &Fields<'a>, own: Option<&'b str>) -> Result<Cow<'b, str>, Reason> {
+    match (item.optional_string(Field::Scope)?, own) {
+        (Some(scope), _) => Ok(scope),
+        (None, Some(own)) => Ok(Cow::Borrowed(own)),
+        (None, None) => Err(item.missing(Field::Scope)),
+    }
+}
