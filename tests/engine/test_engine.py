@@ -162,16 +162,18 @@ async def test_one_broken_call_does_not_end_the_loop(
         ]:
             monkeypatch.setattr(getattr(started.engine._control, target), name, broken)
         monkeypatch.setattr(started.engine._types.state, "changed", broken)
+        monkeypatch.setattr(started.engine._watches, "advanced", broken)
         monkeypatch.setitem(started.engine._control._functions, "enqueue", broken)
         plane = control(backend)
         plane.message(1, "registertrigger", b"{}")
         plane.closed(1, "w", "connection lost")
         plane.settled(1, None)
         plane.changed("s", "k", b"{}")
+        plane.advanced()
         plane.called(call("enqueue"))
         assert backend.answers[0][3].code == "internal_error"
         await wait_all_tasks_blocked()
-    assert caplog.text.count("Bug in the engine") == 5
+    assert caplog.text.count("Bug in the engine") == 6
 
 
 # Listeners

@@ -7,6 +7,7 @@ It keeps state in a directory of its own, which goes with it.
 from __future__ import annotations
 
 import re
+import signal
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -20,8 +21,8 @@ from tests.support.line_process import LineProcess
 BACKENDS: Final = ("native", "reference")
 DURABLE: Final = False
 """Whether engines keep state in files unless a test says otherwise."""
-PLACES: Final = frozenset({"--data-dir", "--in-memory"})
-"""Flags that say where state is kept."""
+PLACES: Final = frozenset({"--data-dir", "--in-memory", "III_FAST_DATA_DIR", "III_FAST_IN_MEMORY"})
+"""Flags and variables that say where state is kept."""
 LISTENING: Final = re.compile(r"worker=ws://([^:\s]+):(\d+)(?:\s+http=http://([^:\s]+):(\d+))?")
 
 BUG: Final = re.compile(r"\bbug\b|Traceback|panicked", re.IGNORECASE)
@@ -36,10 +37,11 @@ class EngineProcess:
         ports = ["--host", "127.0.0.1", "--port", "0", "--http-port", "0"]
         command = [sys.executable, "-m", "iii_fast", "serve", "--backend", backend, *ports, *arguments]
         with ExitStack() as stack:
-            if not PLACES & set(arguments):
+            if not _has_place(arguments, env or {}):
                 command += _place(stack)
             self._start(command, env)
             self._cleanup = stack.pop_all()
+        self._good_status = 0
 
     def _start(self, command: Sequence[str], env: Mapping[str, str] | None) -> None:
         self.process = LineProcess(command, env)
@@ -62,6 +64,12 @@ class EngineProcess:
         """The address of an http trigger's route."""
         return f"http://{self.http[0]}:{self.http[1]}/{path.lstrip('/')}"
 
+    def kill(self) -> None:
+        """Ends it without a word, as a crash would."""
+        self.process.process.kill()
+        self.process.process.wait()
+        self._good_status = -signal.SIGKILL
+
     def __enter__(self) -> Self:
         return self
 
@@ -74,10 +82,14 @@ class EngineProcess:
                 self._check_its_end()
 
     def _check_its_end(self) -> None:
-        """Whatever tests did to it, an engine ends with status 0 and never calls anything its own bug."""
+        """Whatever tests did to it, an engine ends with status 0 unless it is killed, and never reports its own bug."""
         status, output = self.process.process.returncode, "\n".join(self.process.lines[-100:])
-        assert status == 0, f"the engine ended with {status}:\n{output}"
+        assert status == self._good_status, f"the engine ended with {status}:\n{output}"
         assert not any(BUG.search(line) for line in self.process.lines), output
+
+
+def _has_place(arguments: Sequence[str], env: Mapping[str, str]) -> bool:
+    return bool(PLACES & {*env, *(argument.partition("=")[0] for argument in arguments)})
 
 
 def _place(stack: ExitStack) -> list[str]:
