@@ -57,7 +57,7 @@ impl StripedMap {
         self.restore(entry, true);
     }
 
-    /// Applies one operation of the journal to what is older than it. `seq` is the insertion number if it creates an entry.
+    /// Applies one operation of the journal to what is not newer than it; what has its own position is of the same commit. `seq` is the insertion number if it creates an entry.
     pub(super) fn replay(&self, position: u64, seq: u64, op: &Op<'_>) {
         match *op {
             Op::Set { scope, key, value, created, expires_at } => {
@@ -66,7 +66,7 @@ impl StripedMap {
             Op::Delete { scope, key } | Op::Expire { scope, key } => {
                 let (at, number) = self.address(scope, key);
                 let mut stripe = self.locked(number).stripe.write();
-                if let Some(found) = stripe.find(at).filter(|found| stripe.slots[found.0].version < position) {
+                if let Some(found) = stripe.find(at).filter(|found| stripe.slots[found.0].version <= position) {
                     stripe.remove(&self.seed, at, found);
                 }
             }
@@ -80,7 +80,7 @@ impl StripedMap {
         let stored = Stored::from(entry.value.to_vec());
         let mut stripe = self.locked(number).stripe.write();
         let found = match stripe.find(at) {
-            Some(found) if stripe.slots[found.0].version >= entry.version => return,
+            Some(found) if stripe.slots[found.0].version > entry.version => return,
             Some(found) => {
                 stripe.replace(found, stored, entry.version);
                 if renewed {
@@ -100,7 +100,7 @@ impl StripedMap {
             let keys: Vec<Name> = {
                 let Some(part) = stripe.part(hash, scope) else { continue };
                 let first = stripe.parts[part].first;
-                let older = stripe.chain(first).filter(|(_, slot)| slot.version < position);
+                let older = stripe.chain(first).filter(|(_, slot)| slot.version <= position);
                 older.map(|(_, slot)| slot.key.clone()).collect()
             };
             for key in keys {
