@@ -96,7 +96,7 @@ impl State {
     }
 
     /// Where writes are recorded.
-    pub fn log(&self) -> &Log {
+    pub fn log(&self) -> &Arc<Log> {
         &self.map.log
     }
 

@@ -1,0 +1,187 @@
+//! Replies to writes wait for the journal, which is played by hand here; everything else goes on.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use iii_fast_core::calls::{Call, Outcome, Wake};
+use iii_fast_core::control::ControlInvocation;
+use iii_fast_core::limits::Limits;
+use iii_fast_reactor::inbox::Command;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use support::{Client, Engine, member};
+
+#[derive(Clone, Default)]
+struct Bell(Arc<AtomicUsize>);
+
+impl Wake for Bell {
+    fn wake(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+fn journaled(limits: Limits, loops: usize) -> (Engine, Bell) {
+    let engine = Engine::start(limits, loops);
+    let bell = Bell::default();
+    engine.core.state.log().attach(0, Box::new(bell.clone()));
+    (engine, bell)
+}
+
+fn call(id: &str, function_id: &str, data: &str) -> String {
+    format!(
+        "{{\"type\":\"invokefunction\",\"invocation_id\":\"{id}\",\"function_id\":\"state::{function_id}\",\"data\":{data}}}"
+    )
+}
+
+fn set(id: &str, key: &str) -> String {
+    call(id, "set", &format!("{{\"scope\":\"s\",\"key\":\"{key}\",\"value\":1}}"))
+}
+
+fn get(id: &str, key: &str) -> String {
+    call(id, "get", &format!("{{\"scope\":\"s\",\"key\":\"{key}\"}}"))
+}
+
+/// Reads replies until there are `count`; their ids.
+fn ids(client: &mut Client, count: usize) -> HashSet<String> {
+    (0..count).map(|_| member(&client.read(), "invocation_id").to_owned()).collect()
+}
+
+fn set_of(ids: &[&str]) -> HashSet<String> {
+    ids.iter().map(|id| (*id).to_owned()).collect()
+}
+
+#[test]
+fn replies_to_writes_wait_and_replies_to_reads_overtake_them() {
+    for loops in [1, 2] {
+        let (engine, bell) = journaled(Limits::default(), loops);
+        let mut client = engine.connect(0);
+        let mut other = engine.connect(1);
+        client.send(&set("w1", "a"));
+        client.send(&get("r1", "a"));
+        assert_eq!(ids(&mut client, 1), set_of(&["r1"]), "the reader sees what is not acknowledged yet");
+        client.settle();
+        assert!(bell.0.load(Ordering::SeqCst) > 0, "the journal was woken");
+        other.send(&set("w2", "b"));
+        other.settle();
+        let log = engine.core.state.log();
+        assert_eq!((log.last(), log.acknowledged()), (2, 0));
+        log.acknowledge(1, 0);
+        assert_eq!(ids(&mut client, 1), set_of(&["w1"]));
+        other.settle();
+        log.acknowledge(2, 0);
+        assert_eq!(ids(&mut other, 1), set_of(&["w2"]));
+    }
+}
+
+#[test]
+fn what_writes_nothing_does_not_wait() {
+    let (engine, _) = journaled(Limits::default(), 1);
+    let mut client = engine.connect(0);
+    client.send(&call("d", "delete", "{\"scope\":\"s\",\"key\":\"absent\"}"));
+    client.send(&call("u", "update", "{\"scope\":\"s\",\"key\":\"absent\",\"ops\":[]}"));
+    assert_eq!(ids(&mut client, 2), set_of(&["d", "u"]));
+}
+
+#[test]
+fn after_a_failure_waiting_replies_become_errors_and_writes_are_refused() {
+    let (engine, _) = journaled(Limits::default(), 2);
+    let mut clients = [engine.connect(0), engine.connect(1)];
+    for client in &mut clients {
+        for n in 0..50 {
+            client.send(&set(&format!("w{n}"), &format!("k{n}")));
+        }
+        client.settle();
+    }
+    engine.core.state.log().fail("No space left on device");
+    for client in &mut clients {
+        let mut failed = HashSet::new();
+        for _ in 0..50 {
+            let reply = client.read();
+            assert!(reply.contains("\"error\":{\"code\":\"STORAGE_FAILED\""), "{reply}");
+            assert!(reply.contains("No space left on device"), "{reply}");
+            assert_eq!(member(&reply, "function_id"), "state::set");
+            failed.insert(member(&reply, "invocation_id").to_owned());
+        }
+        assert_eq!(failed.len(), 50);
+        client.send(&set("later", "k"));
+        let reply = client.read();
+        assert!(reply.contains("STORAGE_FAILED") && member(&reply, "invocation_id") == "later", "{reply}");
+        client.send(&get("read", "k1"));
+        assert!(client.read().ends_with("\"result\":1}"), "reads go on");
+    }
+}
+
+#[test]
+fn an_invocation_of_the_control_plane_waits_too() {
+    let (engine, _) = journaled(Limits::default(), 1);
+    let mut client = engine.connect(0);
+    let invocation = |ticket, value: &str| {
+        Command::Invoke(ControlInvocation {
+            ticket,
+            function_id: "state::set".into(),
+            data: format!("{{\"scope\":\"s\",\"key\":\"k\",\"value\":{value}}}").into(),
+            metadata: None,
+            traceparent: None,
+            baggage: None,
+        })
+    };
+    engine.tell(0, invocation(7, "1"));
+    client.settle();
+    assert!(engine.core.calls.take(10).is_empty());
+    engine.core.state.log().acknowledge(1, 0);
+    let call = engine.await_call(|call| matches!(call, Call::Settled { .. }));
+    assert!(matches!(call, Call::Settled { ticket: 7, outcome: Outcome::Result(Some(_)) }));
+    engine.tell(0, invocation(8, "2"));
+    client.settle();
+    engine.core.state.log().fail("broken");
+    let call = engine.await_call(|call| matches!(call, Call::Settled { .. }));
+    assert!(matches!(call, Call::Settled { ticket: 8, outcome: Outcome::Error(_) }));
+}
+
+#[test]
+fn whoever_fills_the_log_is_not_read_until_the_journal_has_caught_up() {
+    let limits = Limits { log_bytes_max: 64 << 10, ..Limits::default() };
+    let (engine, _) = journaled(limits, 1);
+    let mut client = engine.connect(0);
+    let value = "x".repeat(8 << 10);
+    let burst: String = call("", "set", &format!("{{\"scope\":\"s\",\"key\":\"k\",\"value\":\"{value}\"}}"));
+    let burst = burst.replace("\"invocation_id\":\"\",", "");
+    let frames: Vec<u8> =
+        (0..1000).flat_map(|_| support::masked(iii_fast_core::ws::OPCODE_TEXT, burst.as_bytes())).collect();
+    let log = engine.core.state.log();
+    let most = std::thread::scope(|scope| {
+        let writer = client.socket.try_clone().unwrap();
+        scope.spawn(move || std::io::Write::write_all(&mut { writer }, &frames).unwrap());
+        let (mut most, mut bytes) = (0, Vec::new());
+        while log.acknowledged() < 1000 {
+            most = most.max(log.waiting_bytes());
+            bytes.clear();
+            if let Some(last) = log.take(&mut bytes) {
+                log.acknowledge(last, last);
+            }
+            std::thread::yield_now();
+        }
+        most
+    });
+    client.settle();
+    assert!(most < 2 * (64 << 10), "{most} bytes waited");
+}
+
+#[test]
+fn changes_are_told_when_they_are_acknowledged() {
+    let (engine, _) = journaled(Limits::default(), 1);
+    engine.core.state.watch(None);
+    let mut client = engine.connect(0);
+    client.send(&set("w1", "a"));
+    client.send(&set("w2", "b"));
+    client.settle();
+    let mut changes = Vec::new();
+    engine.core.state.take_changes(&mut changes);
+    assert_eq!(changes.len(), 0);
+    engine.core.state.log().acknowledge(1, 1);
+    assert_eq!(ids(&mut client, 1).len(), 1);
+    engine.core.state.take_changes(&mut changes);
+    assert_eq!(changes.iter().map(|change| &*change.key).collect::<Vec<_>>(), ["a"]);
+    assert_eq!(engine.core.state.changes_waiting(), 1);
+}
