@@ -30,6 +30,9 @@ class NoControl:
     def changed(self, scope: str, key: str, event: bytes) -> None:
         raise AssertionError(event)
 
+    def advanced(self) -> None:
+        raise AssertionError("no feed was begun")
+
     def closed(self, session: int, worker_id: str, reason: str) -> None:
         """Echo connections may or may not count as sessions."""
 
@@ -37,6 +40,7 @@ class NoControl:
 async def serve(path: str) -> None:
     """Echoes what comes to connections of ``path``, until the process is ended."""
     backend = NativeBackend(Limits(), loops=1, echo_path=path)
+    await backend.open()
     async with trio.open_nursery() as nursery:
         await nursery.start(backend.serve, NoControl())
         listen: Any = partial(trio.serve_tcp, backend.accept, 0, host="127.0.0.1")
