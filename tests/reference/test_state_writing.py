@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import pytest
@@ -203,8 +204,18 @@ def test_delete_scope(store: Store) -> None:
     assert store.call("delete_scope", scope="s") == '{"deleted":0,"version":null}'
 
 
+def test_removed_keys_leave_nothing_behind(store: Store) -> None:
+    store.set("stays")
+    store.call("set", scope="s", key="k", value=1, ttl_ms=1)
+    size = len(pickle.dumps(store.state.entries))
+    for _ in range(1_000):
+        store.call("delete", scope="s", key="k")
+        store.call("set", scope="s", key="k", value=1, ttl_ms=1)
+    assert len(pickle.dumps(store.state.entries)) < size + 1_000
+    assert store.keys() == ["stays", "k"]
+
+
 def test_a_scope_of_many_keys_is_listed_and_emptied(store: Store) -> None:
-    """Many more than a page: also that removed keys leave nothing behind in the order of insertion."""
     for turn in range(30):
         store.call("set_many", scope="s", entries=[{"key": f"{turn}-{number}", "value": 1} for number in range(1_000)])
     for turn in range(29):
