@@ -97,9 +97,9 @@ def load_binary() -> str:
 
 @contextmanager
 def engine(backend: str, cores: Cores, loops: int = 1) -> Iterator[Server]:
-    """A started engine; it has ended when the context is left."""
+    """A started engine with state in memory, so that no disk is measured; it has ended when the context is left."""
     with _affinity(cores.server):
-        process = EngineProcess(backend, "--loops", str(loops))
+        process = EngineProcess(backend, "--loops", str(loops), "--in-memory")
     with process:
         yield Server(backend, process.url, process.process)
 
