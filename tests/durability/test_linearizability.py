@@ -6,12 +6,9 @@ Concurrent clients record what they saw; the checker looks for an order that exp
 from __future__ import annotations
 
 import os
-from pathlib import Path
-from random import Random
 from typing import Final
 
 import pytest
-import trio
 
 from tests.support import linearizability
 from tests.support.contenders import ALL, SINGLE, Contenders

@@ -38,7 +38,7 @@ class Contenders:
         numbers, answers = iter(range(calls)), count(1)
 
         async def client(connection: Pipelined, random: Random) -> None:
-            last: dict[str, tuple[Any, int | None]] = {key: (None, None) for key in self._keys}
+            last: dict[str, tuple[Any, int | None]] = dict.fromkeys(self._keys, (None, None))
             try:
                 for _ in numbers:
                     function_id, data = self._next(random, last)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from itertools import count
@@ -67,9 +66,7 @@ class Pipelined:
         if self._lost:
             raise Lost
         try:
-            await self._client.send(
-                "invokefunction", invocation_id=invocation_id, function_id=function_id, data=data
-            )
+            await self._client.send("invokefunction", invocation_id=invocation_id, function_id=function_id, data=data)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             raise Lost from None
         return pending

@@ -1,8 +1,8 @@
 """State as an object that does one thing at a time: what each answer says about the moment in which it was given.
 
 For ``linearizability.check``. Versions are not in every answer, so an entry's may be unknown until somebody sees it.
-An engine that is killed may forget writes that it has not acknowledged, also such as others had read by then: a crash is
-a ``CUT``, at some moment before the engine's end, and a ``RESTART`` that goes back to it. Acknowledged writes come
+An engine that is killed may forget writes that it has not acknowledged, also such as others had read by then: a crash
+is a ``CUT``, at some moment before the engine's end, and a ``RESTART`` that goes back to it. Acknowledged writes come
 before the cut.
 """
 
@@ -35,7 +35,7 @@ class Done:
     data: Any
     answer: Any
 
-    def keys(self) -> frozenset[str]:
+    def touched(self) -> frozenset[str]:
         """What it may touch."""
         if self.function_id == TRANSACT:
             return frozenset(one["key"] for one in [*self.data["checks"], *self.data["ops"]])
@@ -290,6 +290,6 @@ class History:
 
     def by_key(self) -> list[list[Done]]:
         """The history of each key by itself; only for operations of one key."""
-        keys = {key for one in self.done for key in one.keys()}
-        assert all(len(one.keys()) < 2 for one in self.done)
-        return [[one for one in self.done if one.keys() <= {key}] for key in sorted(keys)]
+        keys = {key for one in self.done for key in one.touched()}
+        assert all(len(one.touched()) < 2 for one in self.done)
+        return [[one for one in self.done if one.touched() <= {key}] for key in sorted(keys)]
