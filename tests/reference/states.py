@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+import trio
 
 from iii_fast.contracts import Limits
 from iii_fast.errors import WireError
@@ -33,6 +34,9 @@ class Disk:
 
     def sync(self, position: int) -> None:
         self.synced.append(position)
+
+    def room(self) -> trio.Event | None:
+        return None
 
 
 class Store:

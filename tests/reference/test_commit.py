@@ -8,7 +8,6 @@ import google_crc32c
 import pytest
 
 from iii_fast.reference.commit import (
-    HEAD_BYTES,
     DeleteOp,
     DeleteScopeOp,
     ExpireOp,
@@ -16,8 +15,8 @@ from iii_fast.reference.commit import (
     SetOp,
     encode_commit,
     encode_ops,
-    varint,
 )
+from iii_fast.reference.record import HEAD_BYTES, varint
 
 
 def test_the_checksum_is_crc_32c() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ import trio
 from trio.testing import MockClock
 
 from iii_fast.contracts import Changes, Limits, Recovered, Storage, StorageStats
-from iii_fast.errors import StorageError, WireError
+from iii_fast.errors import WireError
 from iii_fast.reference import ReferenceBackend
 from iii_fast.reference.calls import Advanced, AnyCall, Changed, Settled
 from iii_fast.reference.core import Core, Payload
@@ -208,11 +207,9 @@ async def test_what_is_due_is_removed_in_the_background(autojump_clock: MockCloc
 # What there is
 
 
-async def test_open_and_stats(tmp_path: Path) -> None:
+async def test_open_and_stats() -> None:
     backend = ReferenceBackend(Limits())
     assert await backend.open() == Recovered()
     assert backend.stats().storage == StorageStats()
     backend.invoke(1, "state::set", '{"scope":"é","key":"k","value":"v"}'.encode())
     assert backend.stats().storage == StorageStats(keys=1, live_bytes=6, position=1, acknowledged=1)
-    with pytest.raises(StorageError, match="--in-memory"):
-        await ReferenceBackend(Limits(), storage=Storage(directory=tmp_path)).open()

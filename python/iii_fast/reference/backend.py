@@ -26,11 +26,13 @@ from iii_fast.contracts import (
     StorageStats,
     WorkerInfo,
 )
-from iii_fast.errors import StorageError
 from iii_fast.reference import codec_json as json_text
 from iii_fast.reference.connection import Connection, Session
 from iii_fast.reference.core import Core, Payload
+from iii_fast.reference.files import Files
 from iii_fast.reference.history import Filter
+from iii_fast.reference.journal import Journal
+from iii_fast.reference.opening import open_journal
 from iii_fast.reference.outbox import Outbox
 from iii_fast.reference.session import TelemetrySession, WorkerSession
 
@@ -51,21 +53,32 @@ class ReferenceBackend:
         self._limits = limits
         self._storage = storage
         self._core = Core(limits, self._storage)
+        self._journal: Journal | None = None
         self._sessions = itertools.count(1)
         self._connections: set[Connection] = set()
 
     # --- running ---------------------------------------------------------------------------------------------------
 
     async def open(self) -> Recovered:
-        """Loads what the storage holds."""
-        await trio.lowlevel.checkpoint()
-        if self._storage.directory is not None:
-            raise StorageError("the reference backend keeps state in memory only so far: start it with --in-memory")
-        return Recovered()
+        """Loads what the storage holds. Raises ``StorageError``."""
+        directory = self._storage.directory
+        if directory is None:
+            await trio.lowlevel.checkpoint()
+            return Recovered()
+        log, entries = self._core.log, self._core.state.entries
+        self._journal, recovered = await trio.to_thread.run_sync(
+            open_journal, Files(directory), self._storage, log, entries, self._limits.log_bytes_max
+        )
+        return recovered
 
     async def serve(self, control: Control, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Gives calls to ``control``, and removes what has expired, until cancelled."""
+        """Gives calls to ``control``, writes to the files and removes what has expired, until cancelled.
+
+        Then everything that was written goes to the disk before it returns.
+        """
         async with trio.open_nursery() as nursery:
+            if self._journal is not None:
+                nursery.start_soon(self._journal.run)
             nursery.start_soon(self._expire)
             await self._give_calls(control, task_status)
 
@@ -224,7 +237,11 @@ class ReferenceBackend:
 
     def _storage_stats(self) -> StorageStats:
         log, entries = self._core.log, self._core.state.entries
+        journal = self._journal
         return StorageStats(
+            kind="memory" if journal is None else "file",
+            sync=None if journal is None else self._storage.sync,
+            disk_bytes=0 if journal is None else journal.disk_bytes,
             keys=entries.count,
             live_bytes=entries.bytes,
             position=log.position,

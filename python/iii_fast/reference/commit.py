@@ -1,4 +1,4 @@
-"""Operations of a commit, and the bytes they have in a journal. Mirrors ``rust/core/src/log/record.rs``.
+"""Operations of a commit, and the bytes they have in a journal. Mirrors ``rust/core/src/log``.
 
 Rules: docs/storage.md, Format. Knows no files and no map.
 """
@@ -10,14 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-import google_crc32c
-
-HEAD_BYTES: Final = 20
-"""Bytes of a record before its body."""
-COMMIT: Final = 1
-"""Kind of a commit's record."""
-VERSION: Final = 1
-"""The only version of every kind so far."""
+from iii_fast.reference.record import COMMIT, Body, encode_record, malformed, sized
 
 CREATED: Final = 1
 EXPIRES: Final = 2
@@ -65,12 +58,6 @@ def encode_commit(position: int, ops: Sequence[Op]) -> bytes:
     return encode_record(COMMIT, position, encode_ops(ops))
 
 
-def encode_record(kind: int, position: int, body: bytes) -> bytes:
-    """A record of any kind: bytes of the body, checksum, kind, version, position, body."""
-    checked = struct.pack("<BBHQ", kind, VERSION, 0, position) + body
-    return struct.pack("<II", len(body), google_crc32c.value(checked)) + checked
-
-
 def encode_ops(ops: Sequence[Op]) -> bytes:
     """The body of a commit."""
     return b"".join(map(_encode_op, ops))
@@ -90,17 +77,29 @@ def _encode_op(op: Op) -> bytes:
             return b"\x04" + sized(scope)
 
 
-def sized(text: str) -> bytes:
-    """A name or value: its length in UTF-8 as varint, and its bytes."""
-    raw = text.encode()
-    return varint(len(raw)) + raw
+def decode_ops(body: bytes) -> list[Op]:
+    """The operations of a commit, at least one. Raises ``BrokenError``."""
+    rest = Body(body)
+    ops = []
+    while rest:
+        ops.append(_decode_op(rest))
+    if not ops:
+        raise malformed()
+    return ops
 
 
-def varint(number: int) -> bytes:
-    """Unsigned LEB128."""
-    out = bytearray()
-    while number >= 0x80:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
+def _decode_op(rest: Body) -> Op:
+    match rest.byte():
+        case 1:
+            flags = rest.flags(CREATED | EXPIRES)
+            scope, key = rest.text(), rest.text()
+            expires_at = rest.u64() if flags & EXPIRES else None
+            return SetOp(scope, key, rest.text(), bool(flags & CREATED), expires_at)
+        case 2:
+            return DeleteOp(rest.text(), rest.text())
+        case 3:
+            return ExpireOp(rest.text(), rest.text())
+        case 4:
+            return DeleteScopeOp(rest.text())
+        case _:
+            raise malformed()

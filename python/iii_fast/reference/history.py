@@ -14,7 +14,8 @@ from iii_fast.contracts import Changes
 from iii_fast.errors import WireError
 from iii_fast.protocol import Code
 from iii_fast.reference import codec_json as json_text
-from iii_fast.reference.commit import HEAD_BYTES, DeleteOp, DeleteScopeOp, ExpireOp, Op, SetOp, encode_ops
+from iii_fast.reference.commit import DeleteOp, DeleteScopeOp, ExpireOp, Op, SetOp, encode_ops
+from iii_fast.reference.record import HEAD_BYTES
 
 _FORGOTTEN_MAX: Final = 1024  # then the list is cut; cutting it each time would cost a copy of it
 

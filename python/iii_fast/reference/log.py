@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias
 
+import trio
+
 from iii_fast.contracts import Changes
 from iii_fast.errors import WireError
 from iii_fast.protocol import Code
@@ -27,6 +29,9 @@ class Journal(Protocol):
 
     def sync(self, position: int) -> None:
         """Somebody waits for ``position`` to be on the disk, whatever level is configured."""
+
+    def room(self) -> trio.Event | None:
+        """What whoever has written has to wait for before it may write more; ``None`` when it need not."""
 
 
 class Log:
@@ -91,6 +96,10 @@ class Log:
             self._waiting.append((position, durable, then))
             if durable and self._journal is not None:
                 self._journal.sync(position)
+
+    def room(self) -> trio.Event | None:
+        """What a connection that has written has to wait for before it is read on, if too much waits for the disk."""
+        return None if self._journal is None else self._journal.room()
 
     # --- the journal -----------------------------------------------------------------------------------------------
 

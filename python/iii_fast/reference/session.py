@@ -23,7 +23,8 @@ class WorkerSession:
     def receive(self, message: str | bytes) -> trio.Event | None:
         """Serves one WebSocket message: text, or the bytes of a binary one (rule 3).
 
-        Returns what has to happen before the next one may be served, if anything: a registration takes effect first.
+        Returns what has to happen before the next one may be served, if anything: a registration takes effect first,
+        and whoever adds to what waits for the disk waits while that is too much.
         """
         if self.peer.gone:
             return None
@@ -37,7 +38,9 @@ class WorkerSession:
             except UnicodeDecodeError:
                 self._core.counters.messages_ignored += 1
                 return None
-        return dispatch(self._core, self.peer, message) if message else None
+        before = self._core.log.position
+        handled = dispatch(self._core, self.peer, message) if message else None
+        return self._core.log.room() if self._core.log.position > before else handled
 
     def end(self, reason: str) -> None:
         """The connection is gone."""

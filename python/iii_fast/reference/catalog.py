@@ -1,0 +1,114 @@
+"""What lies in the directory, what of it a start needs, and what is not needed any more.
+
+Mirrors ``rust/journal/src/catalog.rs`` and ``layout.rs``. Knows names and sizes. Rules: docs/storage.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from iii_fast.reference import part, segment
+from iii_fast.reference.part import PartHeader, PartId
+
+
+@dataclass(slots=True)
+class Segment:
+    """A segment that is there."""
+
+    first: int
+    bytes: int
+
+    @property
+    def name(self) -> str:
+        """Its file."""
+        return segment.name(self.first)
+
+
+@dataclass(slots=True)
+class Catalog:
+    """The files by their first positions, and the parts of snapshots with their bytes."""
+
+    segments: list[Segment] = field(default_factory=list)
+    parts: dict[PartId, int] = field(default_factory=dict)
+    unfinished: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, sizes: Mapping[str, int]) -> Catalog:
+        """What files with these names and sizes are. Others are none of ours."""
+        catalog = cls()
+        for name, size in sorted(sizes.items()):
+            if (first := segment.parse_name(name)) is not None:
+                catalog.segments.append(Segment(first, size))
+            elif (found := part.parse_name(name)) is not None:
+                catalog.parts[found] = size
+            elif name.endswith(".tmp"):
+                catalog.unfinished.append(name)
+        return catalog
+
+    @property
+    def generation(self) -> int:
+        """The last one that was begun, 0 for none."""
+        return max((found.generation for found in self.parts), default=0)
+
+    @property
+    def disk_bytes(self) -> int:
+        """Bytes of all files."""
+        return sum(one.bytes for one in self.segments) + sum(self.parts.values())
+
+    def names(self) -> list[str]:
+        """All files."""
+        return [found.name for found in self.parts] + [one.name for one in self.segments]
+
+    # --- a start ---------------------------------------------------------------------------------------------------
+
+    def first_needed(self, start: int | None) -> tuple[int, str | None]:
+        """The index of the first segment that is needed behind a snapshot's ``start``, and what is missing, if any."""
+        if not self.segments and not self.parts:
+            return 0, None
+        wanted = 1 if start is None else start + 1
+        before = [index for index, one in enumerate(self.segments) if one.first <= wanted]
+        if before:
+            return before[-1], None
+        found = "there is no file of the journal"
+        if self.segments:
+            found = f"the first file of the journal is {self.segments[0].name}"
+        if start is not None:
+            return 0, f"the snapshot needs the journal from position {wanted} on, and {found}"
+        parts = ", no snapshot has all its parts" if self.parts else ""
+        return 0, f"without a snapshot the journal has to begin at position 1; {found}{parts}"
+
+    # --- a running engine ------------------------------------------------------------------------------------------
+
+    def bytes_behind(self, start: int) -> int:
+        """Bytes of segments that have, or will have, something behind ``start``."""
+        following = [one.first for one in self.segments[1:]]
+        needed = (one.bytes for one, after in zip(self.segments, following, strict=False) if after > start + 1)
+        return sum(needed) + self.segments[-1].bytes
+
+    def take_others(self, generation: int) -> list[PartId]:
+        """Takes out the parts of other generations."""
+        others = [found for found in self.parts if found.generation != generation]
+        for found in others:
+            del self.parts[found]
+        return others
+
+    def take_unneeded(self, start: int, history_bytes: int) -> list[Segment]:
+        """Takes out segments that neither the snapshot at ``start`` nor a history of ``history_bytes`` needs."""
+        taken = []
+        while len(self.segments) > 1 and self.segments[1].first <= start + 1:
+            if sum(one.bytes for one in self.segments[1:]) < history_bytes:
+                break
+            taken.append(self.segments.pop(0))
+        return taken
+
+
+def whole(headers: Iterable[PartHeader]) -> list[PartHeader]:
+    """The newest generation of which all parts are there; older ones, and one that was only begun, are not needed."""
+    generations: dict[int, list[PartHeader]] = {}
+    for header in headers:
+        generations.setdefault(header.id.generation, []).append(header)
+    for _, found in sorted(generations.items(), reverse=True):
+        if all(header.parts == len(found) for header in found):
+            return found
+    return []

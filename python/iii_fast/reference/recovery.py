@@ -1,0 +1,223 @@
+"""The directory as a start reads it: the newest whole snapshot, then every commit behind it.
+
+Mirrors ``rust/journal/src/recovery.rs``. Changes no file. Rules: docs/storage.md, Recovery.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from iii_fast.reference import catalog as catalogs
+from iii_fast.reference import part, segment
+from iii_fast.reference.catalog import Catalog, Segment
+from iii_fast.reference.commit import DeleteScopeOp, Op, SetOp
+from iii_fast.reference.faults import Faults, Piece
+from iii_fast.reference.files import Files
+from iii_fast.reference.history import History
+from iii_fast.reference.part import PartEntry, PartHeader, PartId, PartReader
+from iii_fast.reference.record import BrokenError
+from iii_fast.reference.segment import Commit, SegmentReader
+from iii_fast.reference.state_entries import Entries, Entry
+
+
+@dataclass(slots=True)
+class Found:
+    """What a start has found, besides the entries. ``tail`` is the last segment as far as it is whole."""
+
+    history: History
+    dropped: list[Piece]
+    start: int = 0
+    position: int = 0
+    tail: Segment | None = None
+    torn: Piece | None = None
+    bytes_read: int = 0
+
+
+def recover(files: Files, catalog: Catalog, entries: Entries, history_bytes_max: int, *, salvage: bool) -> Found:
+    """Puts everything into ``entries``, which is empty. Raises ``StorageError``."""
+    recovery = _Recovery(files, catalog, Faults(files.directory, salvage), entries, history_bytes_max)
+    recovery.run()
+    return recovery.found
+
+
+@dataclass(slots=True)
+class _Recovery:
+    files: Files
+    catalog: Catalog
+    faults: Faults
+    entries: Entries
+    history_bytes_max: int
+    found: Found = field(init=False)
+    remembered: int = field(init=False, default=0)
+
+    def run(self) -> None:
+        self.found = Found(History(self.history_bytes_max), self.faults.dropped)
+        parts, start = self._choose_snapshot()
+        newest = self._load(parts)
+        needed, missing = self.catalog.first_needed(start)
+        if missing is not None:
+            self.faults.missing(missing)
+        self.found.start = self.found.position = start or 0
+        for index, one in enumerate(self.catalog.segments):
+            data = self._read(one.name)
+            if index < needed:
+                self._remember_all(one, data)
+            else:
+                self._replay_segment(one, data, is_first=index == needed)
+        if start is not None:
+            self._check_reach(start)
+        last = self.found.position
+        if newest > last:
+            self.faults.missing(f"the snapshot knows changes up to position {newest}, and the journal ends at {last}")
+            self.found.position = newest
+
+    def _read(self, name: str) -> bytes:
+        data = self.files.read(name)
+        self.found.bytes_read += len(data)
+        return data
+
+    # --- the snapshot ----------------------------------------------------------------------------------------------
+
+    def _choose_snapshot(self) -> tuple[list[PartId], int | None]:
+        """The parts to load and the start; when salvaging, all that is left of snapshots if none is whole."""
+        headers: list[PartHeader] = []
+        is_damaged = False
+        for found in self.catalog.parts:
+            data = self.files.read(found.name, part.HEADER_BYTES)
+            try:
+                headers.append(part.read_header(data, found))
+            except BrokenError as error:
+                if error.newer or not self.faults.salvage:
+                    self.faults.damage(found.name, error, data)
+                is_damaged = True
+        chosen = [] if is_damaged else catalogs.whole(headers)
+        if chosen:
+            return [header.id for header in chosen], min(header.start for header in chosen)
+        return (list(self.catalog.parts) if self.faults.salvage else []), None
+
+    def _load(self, parts: Sequence[PartId]) -> int:
+        """Loads parts; returns the greatest version in them."""
+        loaded: dict[tuple[str, str], PartEntry] = {}
+        for found in parts:
+            for entry in self._entries_of(found):
+                other = loaded.get((entry.scope, entry.key))
+                if other is None or other.entry.version < entry.entry.version:
+                    loaded[entry.scope, entry.key] = entry
+        # In their order: putting each where it belongs among the others would take long.
+        for entry in sorted(loaded.values(), key=lambda one: one.entry.insertion):
+            self.entries.put(entry.scope, entry.key, entry.entry)
+        return max((one.entry.version for one in loaded.values()), default=0)
+
+    def _entries_of(self, found: PartId) -> list[PartEntry]:
+        data = self._read(found.name)
+        start = 0
+        try:
+            start = part.read_header(data, found).start
+        except BrokenError as error:
+            self.faults.damage(found.name, error, data[: part.HEADER_BYTES])
+        reader = PartReader(data, start)
+        entries: list[PartEntry] = []
+        while True:
+            try:
+                some = reader.next()
+            except BrokenError as error:
+                reader.skip()
+                self.faults.damage(found.name, error, data[error.offset : reader.offset])
+                if reader.offset >= len(data):
+                    return entries
+                continue
+            if some is None:
+                return entries
+            entries += some
+
+    # --- the journal -----------------------------------------------------------------------------------------------
+
+    def _replay_segment(self, one: Segment, data: bytes, *, is_first: bool) -> None:
+        self._check_gap(one, is_first=is_first)
+        is_last = one is self.catalog.segments[-1]
+        reader = SegmentReader(data, one.first)
+        try:
+            reader.check_header()
+        except BrokenError as error:
+            if is_last and len(data) <= segment.HEADER_BYTES and not error.newer:
+                self._cut(one, data, 0)  # whoever began it wrote nothing else
+                return
+            self.faults.damage(one.name, error, data[: segment.HEADER_BYTES])
+        while True:
+            try:
+                commit = reader.next()
+            except BrokenError as error:
+                if is_last and reader.is_torn(error):
+                    self._cut(one, data, reader.offset)
+                    break
+                reader.skip()
+                self.faults.damage(one.name, error, data[error.offset : reader.offset])
+                continue
+            if commit is None:
+                self.found.tail = Segment(one.first, len(data))
+                break
+            if commit.position > self.found.start:
+                replay(self.entries, commit)
+            self._remember(commit)
+        self.found.position = max(self.found.position, reader.last)
+
+    def _check_gap(self, one: Segment, *, is_first: bool) -> None:
+        last = self.found.position
+        if not is_first and one.first != last + 1:
+            self.faults.missing(f"the journal ends at position {last} before {one.name}")
+
+    def _check_reach(self, start: int) -> None:
+        """With a snapshot's start a segment is begun right behind it, before the snapshot is: one of them is there."""
+        if self.found.position <= start and all(one.first != start + 1 for one in self.catalog.segments):
+            self.faults.missing(f"no file of the journal begins behind the snapshot, at position {start + 1}")
+
+    def _cut(self, one: Segment, data: bytes, offset: int) -> None:
+        reason = "the end of the journal had not been written whole"
+        self.found.torn = Piece(one.name, offset, reason, data[offset:])
+        self.found.tail = Segment(one.first, offset)
+
+    # --- the history -----------------------------------------------------------------------------------------------
+
+    def _remember_all(self, one: Segment, data: bytes) -> None:
+        """Reads a segment that only the history wants: it is no loss of state when it is damaged."""
+        reader = SegmentReader(data, one.first)
+        try:
+            reader.check_header()
+            while (commit := reader.next()) is not None:
+                self._remember(commit)
+        except BrokenError:
+            return
+
+    def _remember(self, commit: Commit) -> None:
+        if commit.before != self.remembered:  # also at the beginning: what was before is not known
+            self.found.history = History(self.history_bytes_max)
+        self.found.history.begin(commit.before)
+        self.found.history.add(commit.position, commit.ops)
+        self.remembered = commit.position
+
+
+def replay(entries: Entries, commit: Commit) -> None:
+    """Applies each operation to entries that, before the commit, had a smaller version than the commit's."""
+    before: dict[tuple[str, str], int] = {}
+
+    def is_older(scope: str, key: str) -> bool:
+        if (scope, key) not in before:
+            entry = entries.get(scope, key)
+            before[scope, key] = 0 if entry is None else entry.version
+        return before[scope, key] < commit.position
+
+    for insertion, op in enumerate(commit.ops, commit.before + 1):
+        keys = [key for key, _ in entries.scope(op.scope).after()] if isinstance(op, DeleteScopeOp) else [op.key]
+        for key in keys:
+            if is_older(op.scope, key):
+                _apply(entries, op, key, insertion, commit.position)
+
+
+def _apply(entries: Entries, op: Op, key: str, insertion: int, position: int) -> None:
+    former = entries.get(op.scope, key)
+    if isinstance(op, SetOp):
+        number = insertion if op.created or former is None else former.insertion
+        entries.put(op.scope, key, Entry(op.value, position, number, op.expires_at))
+    elif former is not None:
+        entries.remove(op.scope, key)
