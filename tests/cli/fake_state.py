@@ -25,12 +25,17 @@ ANSWER_BYTES_MAX: Final = 100_000
 
 
 class FakeState:
-    """Entries by scope and key. ``fail`` maps the how-manieth call of a function to an error, or to ``None``: cut."""
+    """Entries by scope and key. ``fail`` maps the how-manieth call of a function to an error, or to ``None``: cut.
+
+    The call ``hang_at`` is never answered, and sets ``hanging``.
+    """
 
     def __init__(self) -> None:
         self.scopes: dict[str, dict[str, Entry]] = {}
         self.calls: Counter[str] = Counter()
         self.fail: dict[tuple[str, int], WireError | None] = {}
+        self.hang_at: tuple[str, int] | None = None
+        self.hanging = trio.Event()
         self.durable = True
         self.page_entries = 1_000
         self.seen: list[tuple[str, dict[str, Any]]] = []
@@ -162,5 +167,9 @@ async def _serve(state: FakeState, connection: WebSocketConnection, message: byt
         outcome = ("result", state.answer(jsontext.decode(fields["function_id"]), fields["data"]))
     except WireError as error:
         outcome = ("error", jsontext.encode({"code": error.code, "message": error.message}))
+    function_id = jsontext.decode(fields["function_id"])
+    if state.hang_at == (function_id, state.calls[function_id]):
+        state.hanging.set()
+        await trio.sleep_forever()
     ids = [(name, fields[name]) for name in ("invocation_id", "function_id")]
     await connection.send_message(jsontext.build([("type", b'"invocationresult"'), *ids, outcome]).decode())

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+from functools import partial
 from pathlib import Path
 
 import msgpack
 import pytest
+import trio
 
 from iii_fast.errors import WireError
 from tests.cli.fake_state import FakeState, fake_state
@@ -385,3 +390,42 @@ async def test_a_value_too_deep_for_a_batch_goes_alone(capsys: pytest.CaptureFix
     assert (await import_(capsys, state, str(path))).status == 0
     assert [name for name, _ in state.seen] == ["state::set_many", "state::set", "state::set_many"]
     assert state.texts()["s"]["deep"] == (deep, None)
+
+
+@pytest.mark.parametrize(
+    ("command", "hang_at", "done", "told"),
+    [
+        ("export", ("state::get_many", 4), "exported 30 entries of 3 scopes", "not complete: 10 entries are in"),
+        (
+            "import",
+            ("state::set_many", 6),
+            " by the import that was interrupted",
+            "000 entries are imported",
+        ),
+    ],
+)
+async def test_ctrl_c_leaves_what_can_be_continued(
+    tmp_path: Path, command: str, hang_at: tuple[str, int], done: str, told: str
+) -> None:
+    state, path = filled(3, 10), tmp_path / "file"
+    state.page_entries, state.hang_at = 4, hang_at
+    if command == "import":
+        path.write_text(lines_of(8_000))
+    words = [sys.executable, "-m", "iii_fast", command, str(path)]
+    async with fake_state(state) as engine, trio.open_nursery() as nursery:
+        start = partial(trio.run_process, [*words, *engine], check=False, stderr=subprocess.PIPE)
+        process = await nursery.start(start)
+        await state.hanging.wait()
+        process.send_signal(signal.SIGINT)
+        said = b"".join([data async for data in process.stderr]).decode()
+        assert await process.wait() == 130
+        assert told in said
+        assert "Traceback" not in said
+        assert progress_of(path).exists()
+        state.hang_at = None
+        finished = await trio.run_process([*words, "--resume", *engine], capture_stderr=True)
+    assert done in finished.stderr.decode()
+    assert not progress_of(path).exists()
+    if command == "import":
+        assert "not complete: 0 " not in said
+        assert len(state.texts()["s"]) == 8_000

@@ -32,7 +32,7 @@ STDOUT: Final = "-"
 EPILOG: Final = """\
 One record per entry, scopes in the order of their names, entries in the order in which their keys were created:
   jsonl    a line {"scope":S,"key":K,"value":V,"expires_at":MS} each; V is the text that is stored, digit for digit
-  msgpack  the same as msgpack maps; half the size, keeps values but not their text. A number that msgpack cannot hold
+  msgpack  the same as msgpack maps; smaller, keeps values but not their text. A number that msgpack cannot hold
            exactly (an integer beyond 64 bits, 1e400) ends the export with an error that names it
 expires_at (Unix time in ms) is there for entries that expire. The engine goes on working: each entry is as it was when
 its page was read. For a copy of one instant, and for the fastest one, see `iii-fast backup`.

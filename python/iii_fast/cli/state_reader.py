@@ -59,9 +59,7 @@ async def pages(
                 async for page in rest:
                     yield page
             return
-        entries = jsontext.elements(_member(answer, "entries", "state::list_entries")) or []
-        keys = _strings(b"[" + b",".join((jsontext.elements(entry) or [b"null"])[0] for entry in entries) + b"]")
-        following = jsontext.decode(_member(answer, "next_cursor", "state::list_entries"))
+        keys, following = _page(answer)
         records = await _with_expiry(session, scope, keys)
         cursor, after_key, bytes_max = following, keys[-1] if keys else after_key, PAGE_BYTES
         yield Page(records, cursor, after_key)
@@ -80,9 +78,8 @@ async def keys_of(session: Session, scope: str, prefix: str | None = None) -> As
     cursor: str | None = None
     while True:
         answer = await _list_entries(session, scope, cursor, PAGE_BYTES_MAX, prefix)
-        entries = jsontext.elements(_member(answer, "entries", "state::list_entries")) or []
-        yield _strings(b"[" + b",".join((jsontext.elements(entry) or [b"null"])[0] for entry in entries) + b"]")
-        cursor = jsontext.decode(_member(answer, "next_cursor", "state::list_entries"))
+        keys, cursor = _page(answer)
+        yield keys
         if cursor is None:
             return
 
@@ -126,16 +123,29 @@ async def _with_expiry(session: Session, scope: str, keys: list[str]) -> list[Re
     return [_record(scope, key, entry) for key, entry in found if not jsontext.is_null(entry)]
 
 
+def _page(answer: bytes) -> tuple[list[str], str | None]:
+    """Of a page of ``state::list_entries`` the keys, and the cursor behind it."""
+    entries = jsontext.decode(_member(answer, "entries", "state::list_entries"))
+    return [str(key) for key, _ in entries], jsontext.decode(_member(answer, "next_cursor", "state::list_entries"))
+
+
 def _record(scope: str, key: str, entry: bytes) -> Record:
-    expires_at = jsontext.decode(_member(entry, "expires_at", "state::get_many"))
-    return Record(scope, key, _member(entry, "value", "state::get_many"), expires_at)
+    members = dict(jsontext.members(entry) or ())
+    value, expires_at = members.get("value"), members.get("expires_at", b"null")
+    if value is None:
+        raise _odd("state::get_many", "value")
+    return Record(scope, key, value, None if expires_at == b"null" else int(expires_at))
 
 
 def _member(answer: bytes, name: str, function_id: str) -> bytes:
     found = dict(jsontext.members(answer) or ()).get(name)
     if found is None:
-        raise CommandError(f"{function_id} answered without `{name}`: is this engine iii-fast, and up to date?")
+        raise _odd(function_id, name)
     return found
+
+
+def _odd(function_id: str, name: str) -> CommandError:
+    return CommandError(f"{function_id} answered without `{name}`: is this engine iii-fast, and up to date?")
 
 
 def _strings(text: bytes) -> list[str]:
