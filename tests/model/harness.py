@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from iii_fast import _core
-from iii_fast.contracts import Call, Limits, Outcome, SessionId
+from iii_fast.contracts import Call, Changes, Limits, Outcome, SessionId
 from iii_fast.errors import WireError
 from iii_fast.native import _handlers
 from iii_fast.reference import codec_json
 from iii_fast.reference.core import Core, Payload
+from iii_fast.reference.history import Filter
 from iii_fast.reference.outbox import Outbox
 from iii_fast.reference.session import WorkerSession
 
@@ -40,6 +41,18 @@ class Plane(Protocol):
 
     def calls(self) -> list[CallTuple]:
         """Takes the calls for the control plane: the method's name and its arguments."""
+
+    def set_time(self, now_ms: int) -> None:
+        """Unix time in ms, never less than before. What has expired stays until something comes across it."""
+
+    def advance(self, now_ms: int) -> None:
+        """As ``set_time``, and what has expired goes."""
+
+    def begin_feed(self) -> None:
+        """Changes are remembered from now on; where the feed begins is among ``calls``."""
+
+    def read_changes(self, since: int, scope: str | None, prefix: str | None, count_max: int, bytes_max: int) -> None:
+        """Reads the change feed; what is found is among ``calls``."""
 
     def watch(self, scope: str | None) -> None: ...
     def unwatch(self, scope: str | None) -> None: ...
@@ -69,11 +82,20 @@ class Recorder:
         self.calls.append(("changed", scope, key, event))
 
     def advanced(self) -> None:
-        self.calls.append(("advanced",))
+        self.calls.append(("advanced", None))
 
     def closed(self, session: SessionId, worker_id: str, reason: str) -> None:
         # The reason is for the log: each backend words it in its own way.
         self.calls.append(("closed", session, worker_id))
+
+    def read(self, read: Callable[[], Changes]) -> None:
+        """Writes down what the change feed says."""
+        try:
+            changes = read()
+        except WireError as error:
+            self.calls.append(("changes", str(error.code), error.message))
+        else:
+            self.calls.append(("changes", changes.position, *changes.items))
 
     def take(self) -> list[CallTuple]:
         calls, self.calls = self.calls, []
@@ -87,6 +109,8 @@ class NativePlane:
         self._harness = _core.Harness(limits)
         self._recorder = Recorder()
         self._handlers: dict[str, Callable[..., Any]] = _handlers(self._recorder)
+        self.set_time = self._harness.set_time
+        self.advance = self._harness.advance
         self.define = self._harness.define
         self.connect = self._harness.connect
         self.disconnect = self._harness.disconnect
@@ -110,6 +134,12 @@ class NativePlane:
             self._handlers[kind](*arguments)
         self._harness.handled()
         return self._recorder.take()
+
+    def begin_feed(self) -> None:
+        self._recorder.calls.append(("feed begins", self._harness.begin_feed()))
+
+    def read_changes(self, since: int, scope: str | None, prefix: str | None, count_max: int, bytes_max: int) -> None:
+        self._recorder.read(lambda: Changes(*self._harness.read_changes(since, scope, prefix, count_max, bytes_max)))
 
 
 def _messages(frames: bytes) -> Iterator[str]:
@@ -137,7 +167,8 @@ class ReferencePlane:
     """``reference.core`` with sessions and outboxes, as ``reference.backend`` uses them."""
 
     def __init__(self, limits: Limits) -> None:
-        self._core = Core(limits)
+        self._now_ms = 0
+        self._core = Core(limits, now_ms=lambda: self._now_ms)
         self._sessions: dict[SessionId, WorkerSession] = {}
         self._outboxes: dict[SessionId, Outbox] = {}
         self._recorder = Recorder()
@@ -174,6 +205,21 @@ class ReferencePlane:
         while (call := self._core.calls.pop()) is not None:
             call.give(self._recorder)
         return self._recorder.take()
+
+    def set_time(self, now_ms: int) -> None:
+        self._now_ms = max(self._now_ms, now_ms)
+
+    def advance(self, now_ms: int) -> None:
+        self.set_time(now_ms)
+        while self._core.state.expire_due(1):
+            pass
+
+    def begin_feed(self) -> None:
+        self._recorder.calls.append(("feed begins", self._core.begin_feed()))
+
+    def read_changes(self, since: int, scope: str | None, prefix: str | None, count_max: int, bytes_max: int) -> None:
+        wanted = Filter(scope, prefix)
+        self._recorder.read(lambda: self._core.log.read_changes(since, wanted, count_max, bytes_max))
 
     def set_peer_message_max(self, session: SessionId, message_bytes_max: int) -> None:
         peer = self._core.directory.get(session)

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from hypothesis import strategies as st
 
 from tests.model.lockstep import GIVEN_UUIDS
+from tests.model.state_payloads import calls
 from tests.model.texts import broken_values, mostly, names, nested, objects, strings, values
 
 Texts = st.SearchStrategy[str]
 
 FUNCTIONS = ["f", "g", "h\n", "é", "", "engine::x", "state::get", "state::set", "state::update", "state::list_groups"]
+FUNCTIONS += ["state::transact", "state::compare-and-set", "state::watches"]
 OTHER_KINDS = ["registertrigger", "unregistertrigger", "registertriggertype", "unregistertriggertype"]
 OTHER_KINDS += ["triggerregistrationresult", "registerservice", "ping", "pong", "workerregistered", "bogus", ""]
 
@@ -96,15 +98,8 @@ invocations = messages(
 plain_invocations = st.tuples(function_ids, mostly(given_ids, odd_ids, one_in=8)).map(
     lambda ids: f'{{"type":"invokefunction","function_id":{ids[0]},"invocation_id":{ids[1]},"data":{{"n":1 }}}}'
 )
-state_calls = st.tuples(
-    st.sampled_from(["get", "set", "set", "update", "delete", "list", "list_groups"]),
-    st.sampled_from(["s", "t"]),
-    values,
-).map(
-    lambda parts: (
-        f'{{"type":"invokefunction","invocation_id":"s","function_id":"state::{parts[0]}","data":{{"scope":"{parts[1]}",'
-        f'"key":"k","value":{parts[2]},"ops":[{{"type":"set","path":"a","value":{parts[2]}}}]}}}}'
-    )
+state_calls = calls.map(
+    lambda call: f'{{"type":"invokefunction","invocation_id":"s","function_id":"state::{call[0]}","data":{call[1]}}}'
 )
 registrations = messages(
     "registerfunction",

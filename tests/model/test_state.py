@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from random import Random
+from typing import TypeAlias
 
 import pytest
 from hypothesis import given
@@ -11,133 +12,105 @@ from hypothesis import strategies as st
 
 from iii_fast.contracts import Limits
 from tests.model.examples import look
-from tests.model.harness import NativePlane, ReferencePlane
+from tests.model.harness import NativePlane, ReferencePlane, quote
 from tests.model.lockstep import Lockstep
-from tests.model.texts import arrays, broken_values, mostly, names, nested, numbers, objects, programs, strings, values
+from tests.model.state_payloads import KEYS, ODD, SCOPES, calls, operations
+from tests.model.texts import arrays, programs, values
 
 pytestmark = pytest.mark.deadline(3600)
 
-SCOPES = ["s", "s", "s", "t", "", "é"]
-KEYS = ["k", "k", "k", "l", "", "\n"]
-PATHS = ["a", "a", "a", "b", "b", "c", "", "", "a.b", "\n"]
-ODD_PATHS = ["__proto__", "prototype", "x" * 256, "x" * 257, "é" * 128, "é" * 129]
-FUNCTIONS = ["get", "set", "set", "delete", "list", "list_groups", "update"]
+BEGIN_MS = 1_000
+"""When programs begin: the strategies for ``expires_at`` are about the time around it."""
 
-anything = mostly(values, broken_values)
+Step: TypeAlias = tuple[str, str] | tuple[str, int]
+"""A function and its input, or what happens to the clock and by how many ms."""
 
-paths = mostly(names(PATHS), names(ODD_PATHS))
-nested_paths = mostly(
-    st.lists(paths, max_size=3).map(lambda items: f"[{','.join(items)}]"),
-    st.one_of(
-        st.integers(31, 34).map(lambda depth: "[" + ",".join(['"a"'] * depth) + "]"),
-        st.sampled_from(["[]", "null", '["a",1]', "[null]"]),
-    ),
-)
-many_keys = st.integers(1023, 1026).map(lambda count: "{" + ",".join(f'"k{index}":1' for index in range(count)) + "}")
-merge_values = mostly(
-    st.lists(st.tuples(names(["a", "b", "c", "\n"]), values), max_size=3).flatmap(objects),
-    st.one_of(
-        st.integers(14, 18).map(lambda depth: '{"a":' + nested(depth - 1) + "}"),
-        many_keys,
-        st.just('{"a":1,"__proto__":2}'),
-        values,
-    ),
-    one_in=4,
-)
-
-
-def members(*fields: tuple[str, st.SearchStrategy[str]]) -> st.SearchStrategy[str]:
-    """Objects of all ``fields``, mostly: some lose, repeat or swap members, or get unknown ones."""
-    usual = st.tuples(*(value.map(lambda text, name=name: (f'"{name}"', text)) for name, value in fields))
-    stray = st.tuples(names([*(name for name, _ in fields), "data", "x", "type"]), anything)
-    odd = st.tuples(usual, st.lists(stray, max_size=2), st.randoms(use_true_random=False)).map(_shuffled)
-    return mostly(usual.flatmap(objects), odd.flatmap(objects))
-
-
-def _shuffled(parts: tuple[tuple[tuple[str, str], ...], list[tuple[str, str]], Random]) -> Sequence[tuple[str, str]]:
-    usual, strays, random = parts
-    repeated = random.sample(usual, random.randint(0, min(1, len(usual))))
-    all_members = [*usual, *repeated, *strays]
-    random.shuffle(all_members)
-    return all_members[: random.randint(0, len(all_members))]
-
-
-def op(kind: str, *fields: tuple[str, st.SearchStrategy[str]]) -> st.SearchStrategy[str]:
-    """One operation."""
-    return members(("type", st.just(f'"{kind}"')), *fields)
-
-
-field_and_by = members(("field", paths), ("by", numbers))
-short_operations = st.one_of(
-    members(("set", values)),
-    members(("merge", merge_values)),
-    members(("increment", field_and_by)),
-    members(("decrement", mostly(field_and_by, values))),
-    members(("remove", mostly(paths, values))),
-    members(("append", values)),
-)
-"""As iii 0.10 wrote them."""
-
-operations = st.one_of(
-    short_operations,
-    op("set", ("path", paths), ("value", values)),
-    op("set", ("path", paths)),
-    op("remove", ("path", paths)),
-    op("increment", ("path", paths), ("by", numbers)),
-    op("decrement", ("path", paths), ("by", numbers)),
-    op("append", ("path", paths), ("value", values)),
-    op("append", ("path", nested_paths), ("value", strings)),
-    op("append", ("value", values)),
-    op("merge", ("path", nested_paths), ("value", merge_values)),
-    op("merge", ("value", merge_values)),
-    op("merge", ("path", paths), ("value", merge_values)),
-    op("bogus"),
-    values,
-)
-
-scope_and_key = (("scope", names(SCOPES)), ("key", names(KEYS)))
-payloads = {
-    "get": members(*scope_and_key),
-    "set": mostly(members(*scope_and_key, ("value", anything)), members(*scope_and_key, ("data", values)), one_in=3),
-    "delete": members(*scope_and_key),
-    "list": members(("scope", names(SCOPES))),
-    "list_groups": st.one_of(members(), values),
-    "update": members(*scope_and_key, ("ops", arrays(operations, 5))),
-}
-calls = st.sampled_from(FUNCTIONS).flatmap(
-    lambda function: st.tuples(st.just(function), mostly(payloads[function], anything, one_in=12))
-)
+clock_steps = st.tuples(st.sampled_from(["set_time", "advance"]), st.integers(0, 25))
+steps: st.SearchStrategy[Step] = st.integers(0, 5).flatmap(lambda number: clock_steps if number == 0 else calls)
 
 
 def invocation(function: str, data: str) -> str:
     return f'{{"type":"invokefunction","invocation_id":"i","function_id":"state::{function}","data":{data}}}'
 
 
-def run(program: Sequence[tuple[str, str]], limits: Limits) -> None:
-    planes = Lockstep.of(NativePlane, ReferencePlane, limits)
+def run(program: Sequence[Step], limits: Limits | None = None) -> Lockstep:
+    planes = Lockstep.of(NativePlane, ReferencePlane, limits or Limits())
     planes.do("watch all", lambda plane, *_: plane.watch(None))
+    planes.do("feed", lambda plane, *_: plane.begin_feed())
+    planes.do("time begins", lambda plane, *_: plane.set_time(BEGIN_MS))
     planes.connect()
-    for function, data in program:
-        planes.receive(0, invocation(function, data))
+    now = BEGIN_MS
+    for step, argument in program:
+        if isinstance(argument, str):
+            planes.receive(0, invocation(step, argument))
+        else:
+            now += argument
+            planes.do(f"{step} {now}", lambda plane, *_, step=step, now=now: getattr(plane, step)(now))
+    look_at_everything(planes)
+    return planes
+
+
+def look_at_everything(planes: Lockstep) -> None:
+    """Compares what has come of a program, in all ways to read it."""
+    for since in (0, 1, 5):
+        planes.do(f"changes since {since}", lambda plane, *_, since=since: plane.read_changes(since, None, None, 9, 90))
+    planes.do("changes of s", lambda plane, *_: plane.read_changes(0, "s", "k", 100, 10**6))
+    for scope in dict.fromkeys(SCOPES):
+        for function in ("list_keys", "list"):
+            planes.receive(0, invocation(function, f'{{"scope":{quote(scope)}}}'))
+        keys = ",".join(f'{{"key":{quote(key)}}}' for key in dict.fromkeys(KEYS))
+        planes.receive(0, invocation("get_many", f'{{"scope":{quote(scope)},"meta":true,"keys":[{keys}]}}'))
+        turn_pages(planes, scope)
+
+
+def turn_pages(planes: Lockstep, scope: str) -> None:
+    """Reads a scope in pages of two."""
+    cursor = "null"
+    while True:
+        said = planes.receive(0, invocation("list_entries", f'{{"scope":{quote(scope)},"limit":2,"cursor":{cursor}}}'))
+        page = json.loads(said.sent[0][0])["result"]
+        if page["done"]:
+            return
+        cursor = quote(page["next_cursor"])
 
 
 @look
-@given(programs(calls, 16))
-def test_programs_of_state_calls(program: list[tuple[str, str]]) -> None:
-    run(program, Limits())
+@given(programs(steps, 16))
+def test_programs_of_state_calls(program: list[Step]) -> None:
+    run(program)
 
 
 @look
-@given(programs(calls, 12), st.integers(0, 30))
-def test_programs_under_a_value_limit(program: list[tuple[str, str]], value_bytes_max: int) -> None:
+@given(programs(steps, 12), st.integers(0, 30))
+def test_programs_under_a_value_limit(program: list[Step], value_bytes_max: int) -> None:
     run(program, Limits(value_bytes_max=value_bytes_max))
+
+
+@look
+@given(
+    programs(steps, 16),
+    st.sampled_from([None, 0, 1, 2]),
+    st.sampled_from([None, 4, 8, 20]),
+    st.sampled_from([None, 5, 10, 20, 40]),
+    st.sampled_from([None, 5, 10, 30, 60]),
+)
+def test_programs_under_quotas(
+    program: list[Step], key_max: int | None, value_max: int | None, scope_max: int | None, total_max: int | None
+) -> None:
+    limits = Limits(
+        key_bytes_max=key_max, value_bytes_max=value_max, scope_bytes_max=scope_max, total_bytes_max=total_max
+    )
+    run(program, limits)
+
+
+@look
+@given(st.sampled_from(sorted(ODD)).flatmap(lambda name: st.tuples(st.just(name), ODD[name])), programs(steps, 8))
+def test_every_input_of_every_function(call: tuple[str, str], before: list[Step]) -> None:
+    run([*before, call])
 
 
 @look
 @given(values, programs(arrays(operations, 4), 8))
 def test_updates_of_a_stored_value(stored: str, updates: list[str]) -> None:
     place = '"scope":"s","key":"k"'
-    run(
-        [("set", f'{{{place},"value":{stored}}}'), *(("update", f'{{{place},"ops":{ops}}}') for ops in updates)],
-        Limits(),
-    )
+    run([("set", f'{{{place},"value":{stored}}}'), *(("update", f'{{{place},"ops":{ops}}}') for ops in updates)])

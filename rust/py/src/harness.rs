@@ -104,6 +104,11 @@ impl Harness {
         loopback.core.advance_clock(now_ms);
     }
 
+    /// Time goes on, but what has expired stays until something comes across it.
+    fn set_time(&self, now_ms: u64) {
+        self.0.lock().core.state.advance_clock(now_ms);
+    }
+
     fn watch(&self, scope: Option<&str>) {
         self.0.lock().core.state.watch(scope);
     }

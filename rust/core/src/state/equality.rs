@@ -1,14 +1,14 @@
 //! Whether two JSON texts mean the same value (docs/state.md, 9).
 //!
-//! Each text is read once to find where its arrays and objects end. With that no part is looked at again for every level
-//! around it: the work grows with the size of the texts (and the sorting of their members), however they are nested.
+//! Each text is read once to find where its arrays and objects end. With that no part is looked at again for every
+//! level around it: the work grows with the size of the texts (and sorting their members), however they are nested.
 
 use std::borrow::Cow;
 
 use crate::codec::json::unescape;
 
-/// Whether two valid JSON texts mean the same value: numbers by value without bound, strings by their characters, arrays in
-/// order, objects by name in any order; of duplicate names the last counts.
+/// Whether two valid JSON texts mean the same value: numbers by value without bound, strings by their characters,
+/// arrays in order, objects by name in any order; of duplicate names the last counts.
 pub fn json_equal(a: &[u8], b: &[u8]) -> bool {
     if a == b {
         return true;

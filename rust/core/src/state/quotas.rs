@@ -1,5 +1,6 @@
 //! What state may hold at most (docs/state.md, 14).
 
+use crate::codec::json::write_string;
 use crate::error::{WireError, code};
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -89,11 +90,7 @@ impl Usage {
             for charge in charges {
                 let bytes = counts.scopes.get(charge.scope).copied().unwrap_or(0) + charge.scope_delta;
                 if charge.scope_delta > 0 && bytes > max as i64 {
-                    let scope = charge.scope;
-                    let text = format!(
-                        "scope \"{scope}\" would have {bytes} bytes, the configured max_scope_bytes limit is {max}"
-                    );
-                    return Err(WireError::new(code::SCOPE_FULL, text));
+                    return Err(scope_full(charge.scope, bytes, max));
                 }
             }
         }
@@ -113,6 +110,15 @@ impl Usage {
     pub(super) fn note(&self, charge: Charge<'_>) {
         self.counts.lock().apply(&[charge]);
     }
+}
+
+#[cold]
+fn scope_full(scope: &str, bytes: i64, max: usize) -> WireError {
+    let mut name = Vec::new();
+    write_string(&mut name, scope);
+    let name = String::from_utf8_lossy(&name);
+    let text = format!("scope {name} would have {bytes} bytes, the configured max_scope_bytes limit is {max}");
+    WireError::new(code::SCOPE_FULL, text)
 }
 
 impl Counts {
