@@ -429,3 +429,18 @@ async def test_ctrl_c_leaves_what_can_be_continued(
     if command == "import":
         assert "not complete: 0 " not in said
         assert len(state.texts()["s"]) == 8_000
+
+
+@pytest.mark.parametrize("words", [["export"], ["state", "keys", "s"]])
+async def test_nobody_reads_stdout_any_more(words: list[str]) -> None:
+    state = FakeState()
+    for at in range(3_000):
+        state.put("s", f"{at:01000}", "1")  # more than a pipe holds
+    async with fake_state(state) as engine, trio.open_nursery() as nursery:
+        command = [sys.executable, "-m", "iii_fast", *words, *engine]
+        start = partial(trio.run_process, command, check=False, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process = await nursery.start(start)
+        await process.stdout.receive_some(10)
+        await process.stdout.aclose()
+        assert b"".join([data async for data in process.stderr]) == b""
+        assert await process.wait() == 1

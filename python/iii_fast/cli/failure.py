@@ -21,6 +21,7 @@ def telling_failures() -> Iterator[None]:
     """Turns the expected failures of the block into a text on stderr and status 1."""
     try:
         yield
+        sys.stdout.flush()
     except (CommandError, NoEngineError, StorageError) as error:
         fail(str(error))
     except WireError as error:
