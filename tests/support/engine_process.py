@@ -19,8 +19,8 @@ from tests.support.deadlines import START_S
 from tests.support.line_process import LineProcess
 
 BACKENDS: Final = ("native", "reference")
-DURABLE: Final = False
-"""Whether engines keep state in files unless a test says otherwise."""
+DURABLE: Final = frozenset({"reference"})
+"""Backends whose engines keep state in files unless a test says otherwise."""
 PLACES: Final = frozenset({"--data-dir", "--in-memory", "III_FAST_DATA_DIR", "III_FAST_IN_MEMORY"})
 """Flags and variables that say where state is kept."""
 LISTENING: Final = re.compile(r"worker=ws://([^:\s]+):(\d+)(?:\s+http=http://([^:\s]+):(\d+))?")
@@ -38,7 +38,7 @@ class EngineProcess:
         command = [sys.executable, "-m", "iii_fast", "serve", "--backend", backend, *ports, *arguments]
         with ExitStack() as stack:
             if not _has_place(arguments, env or {}):
-                command += _place(stack)
+                command += _place(backend, stack)
             self._start(command, env)
             self._cleanup = stack.pop_all()
         self._good_status = 0
@@ -92,8 +92,8 @@ def _has_place(arguments: Sequence[str], env: Mapping[str, str]) -> bool:
     return bool(PLACES & {*env, *(argument.partition("=")[0] for argument in arguments)})
 
 
-def _place(stack: ExitStack) -> list[str]:
+def _place(backend: str, stack: ExitStack) -> list[str]:
     """Flags for a place of its own, which ``stack`` removes."""
-    if not DURABLE:
+    if backend not in DURABLE:
         return ["--in-memory"]
     return ["--data-dir", stack.enter_context(tempfile.TemporaryDirectory(prefix="iii-fast-"))]
