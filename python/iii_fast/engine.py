@@ -185,7 +185,7 @@ class Engine:
                 http = await self._listen(stack, self._settings.http.host, self._settings.http.port)
             await self._run(worker, http, task_status)
         if (failure := self._backend.stats().storage.failure) is not None:
-            raise StorageError(failure)
+            raise StorageError(f"state could not be written to the end: {failure}")
 
     async def _run(
         self,

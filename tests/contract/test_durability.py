@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
+import sys
 from collections.abc import Callable, Generator
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,7 +16,8 @@ import yaml
 
 from tests.contract.conftest import VARIANTS
 from tests.support.deadlines import START_S
-from tests.support.engine_process import DURABLE, EngineProcess
+from tests.support.engine_process import DURABLE, LISTENING, EngineProcess
+from tests.support.line_process import LineProcess
 from tests.support.raw_client import ClosedByEngine, RawClient, connect
 
 SYNC_LEVELS: Final = ("always", "interval", "never")
@@ -166,6 +169,34 @@ async def test_one_call_may_ask_for_the_disk(restart: Restart) -> None:
     async with connect(engine.worker) as client:
         await write(client, "k", 1, durable=True)
         assert (await state_of(client))["synced"] >= 1
+
+
+async def test_a_disk_that_fails_is_told_to_writers_health_log_and_caller(variant: str, tmp_path: Path) -> None:
+    ports = ["--port", "0", "--http-port", "0", "--data-dir", str(tmp_path / "data")]
+    serve = [sys.executable, "-m", "iii_fast", "serve", "--backend", *VARIANTS[variant], *ports]
+    # No file of this process can grow beyond 32 KiB.
+    with LineProcess(["bash", "-c", f"ulimit -f 32; exec {shlex.join(serve)}"]) as process:
+        found = LISTENING.search(process.wait_for(lambda line: LISTENING.search(line) is not None, START_S))
+        assert found is not None
+        async with connect((found[1], int(found[2]))) as client:
+            answered: dict[str, Any] = {}
+            while len(answered) < 100:
+                key, value = f"k{len(answered)}", "x" * 3000
+                answer = await client.call("state::set", {"scope": "s", "key": key, "value": value})
+                if "error" in answer:
+                    break
+                answered[key] = value
+            assert answer["error"]["code"] == "STORAGE_FAILED"
+            assert (await client.call("state::get", {"scope": "s", "key": "k0"}))["result"] == answered["k0"]
+            health = (await client.call("engine::health::check", {}))["result"]
+            assert (health["status"], health["components"]["state"]["status"]) == ("unhealthy", "unhealthy")
+            assert "File too large" in health["components"]["state"]["details"]["failure"]
+        process.wait_for(lambda line: "STATE CANNOT BE WRITTEN ANY MORE" in line, START_S)
+        process.signal(signal.SIGTERM)
+        assert await trio.to_thread.run_sync(process.wait, START_S) == 1
+        assert process.lines[-1].startswith("iii-fast: state could not be written to the end: ")
+    with EngineProcess(*VARIANTS[variant], "--data-dir", str(tmp_path / "data")) as engine:
+        assert (await entries(engine)).items() >= answered.items()
 
 
 async def test_in_memory_nothing_survives_and_nothing_is_promised(variant: str) -> None:

@@ -113,7 +113,7 @@ async def test_an_end_after_a_failed_write_is_no_good_end(tmp_path: Path, when: 
         backend.write_out = fail
     engine = Engine(durable(tmp_path), backend)
     engine.shut_down()
-    with pytest.raises(StorageError, match=r"^read-only: full$"):
+    with pytest.raises(StorageError, match=r"^state could not be written to the end: read-only: full$"):
         await serve_until_signal(engine)
 
 
