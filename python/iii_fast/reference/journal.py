@@ -98,7 +98,8 @@ class Journal:
         """What whoever has written has to wait for before it may write more; ``None`` when it need not."""
         if self._waiting_bytes <= self._waiting_bytes_max or self._log.failure is not None:
             return None
-        self._room = self._room or trio.Event()
+        if self._room is None:
+            self._room = trio.Event()
         return self._room
 
     def _make_room(self) -> None:
@@ -142,7 +143,7 @@ class Journal:
         is_sync_due = is_always or self._wanted > self._synced or trio.current_time() >= self._sync_due
         try:
             await trio.to_thread.run_sync(self._write, batch, is_sync_due)
-        except StorageError as error:
+        except Exception as error:
             self._fail(error)
             return None
         self._waiting_bytes -= len(batch.records)
@@ -160,7 +161,10 @@ class Journal:
         captured = snapshot.capture(self._entries) if self._is_round_due() else None
         return _Batch(records, self._last, captured)
 
-    def _fail(self, error: StorageError) -> None:
+    def _fail(self, error: Exception) -> None:
+        """What was taken is not written, whatever the reason: nothing may follow it."""
+        if not isinstance(error, StorageError):
+            logger.error("the journal cannot go on; this is a bug of iii-fast", exc_info=error)
         self._sync_due = math.inf
         self._log.fail(str(error))
         self._make_room()
@@ -172,7 +176,7 @@ class Journal:
             return
         try:
             await trio.to_thread.run_sync(self._close)
-        except StorageError as error:
+        except Exception as error:
             self._fail(error)
             return
         self._log.acknowledge(self._position, self._synced)
