@@ -5,9 +5,11 @@ Rules: docs/storage.md, Writing.
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 import trio
@@ -16,7 +18,11 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from iii_fast.contracts import Limits, Recovered, Storage
 from iii_fast.errors import StorageError, WireError
 from iii_fast.reference import ReferenceBackend, segment
+from iii_fast.reference.core import Core
+from iii_fast.reference.opening import open_journal
+from iii_fast.reference.outbox import Outbox
 from iii_fast.reference.record import CLOSE, COMMIT, MARK, read_record
+from iii_fast.reference.session import WorkerSession
 from tests.reference.steered_files import Action, Gate, Inode, Steered, failing
 from tests.reference.stored import Content, Opened, content, recovered, running, taken
 
@@ -154,6 +160,25 @@ async def test_who_writes_more_than_may_wait_has_to_wait(tmp_path: Path) -> None
         await room.wait()
         assert opened.log.room() is None
         nursery.cancel_scope.cancel()
+
+
+def test_a_connection_that_writes_is_not_read_while_too_much_waits_and_one_that_reads_is(tmp_path: Path) -> None:
+    core = Core(Limits(log_bytes_max=100), Storage(tmp_path / "data"))
+    files = Steered(tmp_path / "data")
+    journal, _ = open_journal(files, Storage(files.directory), core.log, core.state.entries, core.limits.log_bytes_max)
+    writer, reader = (WorkerSession(core, core.connect(n, Outbox(), "loopback", n)) for n in (1, 2))
+
+    def message(function: str, value: str) -> str:
+        data = json.dumps({"scope": "s", "key": "k", "value": value})
+        return f'{{"type":"invokefunction","invocation_id":"{uuid4()}","function_id":"{function}","data":{data}}}'
+
+    assert writer.receive(message("state::set", "x")) is None
+    room = writer.receive(message("state::set", "x" * 100))
+    assert room is not None
+    assert room is journal.room()
+    assert reader.receive(message("state::get", "")) is None
+    assert writer.receive(message("state::get", "")) is None
+    files.unlock()
 
 
 # Failing disks
