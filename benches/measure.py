@@ -119,7 +119,7 @@ class Bench:
                     )
 
     def _load(self, server: Server, workload: Workload, extra: Sequence[str] = ()) -> dict[str, Any]:
-        timed = ("--seconds", str(self.scale.seconds)) if workload.ops is None and workload.command != "fill" else ()
+        timed = ("--seconds", str(self.scale.seconds)) if workload.timed else ()
         report = processes.run_load(server, workload, self._scope(), self.cores, (*timed, *extra))
         self.results.add(workload.name, server.name, report)
         return report

@@ -12,7 +12,7 @@ import re
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -144,6 +144,37 @@ def run_load(
         raise BenchError(f"{what}; {server.last_words()}")
     report: dict[str, Any] = json.loads(done.stdout)
     return report
+
+
+class PhasedLoad:
+    """A load generator that goes on until it is stopped, and reports a phase when it is told to begin the next."""
+
+    def __init__(self, process: LineProcess, timeout_s: float) -> None:
+        self._process = process
+        self._seen = 0
+        self._wait_for("measuring", timeout_s)
+
+    def _wait_for(self, beginning: str, timeout_s: float) -> str:
+        line = self._process.wait_for(lambda line: line.startswith(beginning), timeout_s, self._seen)
+        self._seen = self._process.lines.index(line, self._seen) + 1
+        return line
+
+    def end_phase(self, timeout_s: float = 60.0) -> dict[str, Any]:
+        """The report of the phase that ends now; the next one begins. Errors are those of the whole run so far."""
+        self._process.write_line("")
+        report: dict[str, Any] = json.loads(self._wait_for("{", timeout_s))
+        return report
+
+
+@contextmanager
+def phased_load(
+    server: Server, workload: Workload, scope: str, cores: Cores, timeout_s: float = 600.0
+) -> Iterator[PhasedLoad]:
+    """Inside, the load runs in phases, the first of which begins when all keys are stored."""
+    with _affinity(cores.load):
+        process = LineProcess([*_command(server, replace(workload, ops=None), scope), "--phases", "true"])
+    with process:
+        yield PhasedLoad(process, timeout_s)
 
 
 @contextmanager

@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Final
 
 import pytest
 
 from benches import processes
 from benches.processes import Cores, Server
-from benches.workloads import RELAY_16X16, STATE_16X16, Workload
+from benches.workloads import FILL_MILLION, RELAY_16X16, STATE_16X16, Workload
 from tests.support.line_process import LineProcess
 
 TINY: Final = ("--warmup-ms", "0", "--deadline-ms", "500")
@@ -27,7 +28,7 @@ def lying_engine(lie: str) -> Iterator[Server]:
 
 def load(lie: str, workload: Workload, ops: int = 300) -> dict[str, Any]:
     with lying_engine(lie) as server:
-        return processes.run_load(server, workload.tiny(), "bench", Cores(), [*TINY, "--ops", str(ops)], timeout_s=30)
+        return processes.run_load(server, replace(workload.tiny(), ops=ops), "bench", Cores(), TINY, timeout_s=30)
 
 
 WORKLOADS: Final = pytest.mark.parametrize("workload", [STATE_16X16, RELAY_16X16], ids=["state", "relay"])
@@ -71,15 +72,37 @@ def test_missing_answers_are_counted_and_named(workload: Workload) -> None:
 def test_late_answers_are_not_taken_for_timely_ones(workload: Workload) -> None:
     with lying_engine("late") as server:
         few = ["--warmup-ms", "0", "--deadline-ms", "300", "--seconds", "3"]
-        report = processes.run_load(server, workload.tiny(), "bench", Cores(), few, timeout_s=30)
+        report = processes.run_load(server, replace(workload.tiny(), ops=None), "bench", Cores(), few, timeout_s=30)
     assert report["unanswered"] >= 5, report
     assert report["late"] >= 1
 
 
+def test_a_check_finds_what_a_fill_stored_and_misses_what_it_did_not() -> None:
+    fill = FILL_MILLION.tiny()
+    check = replace(fill, command="check")
+    with lying_engine("honest") as server:
+        filled = processes.run_load(server, fill, "bench", Cores())
+        found = processes.run_load(server, check, "bench", Cores())
+        beyond = processes.run_load(server, replace(check, first_key=400), "bench", Cores())
+        rewritten = processes.run_load(server, replace(fill, first_key=450), "bench", Cores())
+    assert [report["ops"] for report in (filled, found, beyond)] == [500] * 3
+    assert [report["errors"] for report in (filled, found, beyond, rewritten)] == [0, 0, 400, 50]
+
+
+def test_phases_end_with_lines_of_input() -> None:
+    with lying_engine("honest") as server, processes.phased_load(server, STATE_16X16.tiny(), "bench", Cores()) as load:
+        reports = [load.end_phase()]
+        while sum(report["ops"] for report in reports) < 100:
+            reports.append(load.end_phase())
+    assert len(reports) > 1
+    assert all(report["errors"] == 0 and (report["p99_us"] > 0) == (report["ops"] > 0) for report in reports)
+
+
 def test_the_echo_is_checked_too() -> None:
     with processes.echo(Cores()) as server:
-        honest = processes.run_load(server, STATE_16X16.tiny(), "bench", Cores(), [*TINY, "--ops", "300"])
+        workload = replace(STATE_16X16.tiny(), ops=300)
+        honest = processes.run_load(server, workload, "bench", Cores(), TINY)
         as_engine = Server("engine", server.url, server.process)
-        wrong = processes.run_load(as_engine, STATE_16X16.tiny(), "bench", Cores(), [*TINY, "--ops", "300"])
+        wrong = processes.run_load(as_engine, workload, "bench", Cores(), TINY)
     assert (honest["ops"], honest["errors"]) == (300, 0), honest
     assert wrong["errors"] > 0

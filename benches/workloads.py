@@ -35,11 +35,12 @@ class Workload:
     keys: int | None = None
     get_percent: int | None = None
     ops: int | None = None
+    first_key: int | None = None
 
     def arguments(self, scope: str) -> list[str]:
         """The command line, without address and duration. ``scope`` keeps runs against one engine apart."""
         words = [self.command, "--seed", str(SEED)]
-        for option in ("connections", "in_flight", "value_bytes", "keys", "get_percent", "ops"):
+        for option in ("connections", "in_flight", "value_bytes", "keys", "get_percent", "ops", "first_key"):
             value = getattr(self, option)
             if value is not None:
                 words += ["--" + option.replace("_", "-"), str(value)]
@@ -49,10 +50,15 @@ class Workload:
             words += ["--scope", scope]
         return words
 
+    @property
+    def timed(self) -> bool:
+        """Whether the runner gives the length of its measured phase."""
+        return self.ops is None and self.command in {"state", "large", "relay"}
+
     def tiny(self) -> Workload:
-        """The same code with inputs small enough for a test."""
+        """The same code with inputs small enough for a test. By number: no time is too short on a busy machine."""
         keys = None if self.keys is None else max(min(self.keys, 500), self.connections)
-        ops = None if self.ops is None else 2_000
+        ops = 200 if self.timed else None if self.ops is None else 2_000
         return replace(self, keys=keys, ops=ops, connections=min(self.connections, 64))
 
 

@@ -1,33 +1,81 @@
-//! Runs one phase of a load: fill every slot, keep them full until the budget or the time is used up, wait for the rest.
+//! Runs the phases of a load: fill every slot, keep them full until the budget or the time is used up, wait for the rest.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
 
-use crate::failure::Failure;
+use crate::failure::{During, Failure};
+use crate::flight::{Flights, Landed, Stray};
 use crate::handshake;
-use crate::meter::{Meter, Report, processor_us};
+use crate::message;
+use crate::meter::{Histogram, Meter, Report, processor_us};
 use crate::net::{Handler, Net, Outbox, Side};
 use crate::options::Options;
 use crate::random::Random;
 
-/// A closed loop of invocations over some connections.
+/// A closed loop of invocations over some connections; the first ones make them.
 pub trait Load: Handler {
+    /// What an answer is compared with.
+    type Asked: Copy;
+
     /// Its counts.
     fn meter(&mut self) -> &mut Meter;
-    /// How many of the connections (the first ones) make invocations.
-    fn callers(&self) -> usize;
-    /// Uses every free slot of one connection.
-    fn fill(&mut self, peer: usize, outbox: &mut Outbox, now: u64);
-    /// Gives up on what was sent before `oldest`, all connections; returns the ids.
-    fn overdue(&mut self, oldest: u64) -> Vec<String>;
+    /// What is in flight, for each connection that makes invocations.
+    fn flights(&mut self) -> impl Iterator<Item = &mut Flights<Self::Asked>>;
+    /// The same of one of them.
+    fn flights_of(&mut self, caller: usize) -> &mut Flights<Self::Asked>;
+    /// Queues the next invocation of a caller in a free slot, if there is one to be made.
+    fn ask(&mut self, caller: usize, slot: usize, outbox: &mut Outbox, now: u64);
+    /// Whether `answer` is what `asked` must come to.
+    fn is_right(&self, answer: &[u8], asked: &Self::Asked) -> bool;
+    /// What was asked, in words: for the report of a wrong answer.
+    fn describe(asked: &Self::Asked) -> String;
 }
 
-/// When a phase ends.
+/// Matches an answer with what was asked, checks it, and asks the next thing.
+#[inline]
+pub fn answered<L: Load>(load: &mut L, caller: usize, text: &[u8], outbox: &mut Outbox, now: u64) {
+    let quick = message::quick(text).map(|answer| load.flights_of(caller).land(answer.id, now));
+    let Landed { slot, took, what } = match quick {
+        Some(Ok(landed)) => landed,
+        _ => match land_slowly(load, caller, text, now) {
+            Some(landed) => landed,
+            None => return,
+        },
+    };
+    if !load.is_right(text, &what) {
+        load.meter().errors.add(|| format!("connection {caller}, {}: {}", L::describe(&what), beginning(text)));
+    }
+    load.meter().finish_one(took);
+    load.ask(caller, slot, outbox, now);
+}
+
+#[cold]
+fn land_slowly<L: Load>(load: &mut L, caller: usize, text: &[u8], now: u64) -> Option<Landed<L::Asked>> {
+    let id = message::parse(text).map(|answer| answer.id).unwrap_or_default();
+    match load.flights_of(caller).land(id, now) {
+        Ok(landed) => return Some(landed),
+        Err(Stray::Late) => load.meter().late += 1,
+        Err(Stray::Unknown) => {
+            load.meter().errors.add(|| format!("connection {caller}: answer to nothing: {}", beginning(text)));
+        }
+    }
+    None
+}
+
+/// As much of a message as is good to read.
+pub fn beginning(text: &[u8]) -> String {
+    String::from_utf8_lossy(&text[..text.len().min(300)]).into_owned()
+}
+
+/// When a phase ends. What is in flight then is still awaited and checked, but not counted.
 #[derive(Clone, Copy)]
 pub enum Until {
     /// After so many invocations.
     Ops(u64),
-    /// After so many milliseconds; what is in flight then is still awaited and checked, but not counted.
+    /// After so many milliseconds.
     Milliseconds(u64),
+    /// With the next line on standard input, or its end.
+    Line,
 }
 
 /// Options that every load has.
@@ -54,10 +102,11 @@ impl Common {
         let url: String = options.required("url")?;
         let address = url.strip_prefix("ws://").map(|rest| rest.trim_end_matches('/').to_owned());
         let seconds: Option<f64> = options.optional("seconds")?;
-        let until = match (options.optional("ops")?, seconds) {
-            (Some(_), Some(_)) => return Err(Failure::Usage("give --ops or --seconds, not both".into())),
-            (Some(ops), None) => Until::Ops(ops),
-            (None, seconds) => Until::Milliseconds((seconds.unwrap_or(3.0) * 1000.0) as u64),
+        let until = match (options.optional("ops")?, seconds, options.take("phases", false)?) {
+            (Some(ops), None, false) => Until::Ops(ops),
+            (None, seconds, false) => Until::Milliseconds((seconds.unwrap_or(3.0) * 1000.0) as u64),
+            (None, None, true) => Until::Line,
+            _ => return Err(Failure::Usage("give one of --ops, --seconds, --phases".into())),
         };
         Ok(Self {
             address: address.ok_or_else(|| Failure::Usage(format!("--url: expected ws://HOST:PORT, got `{url}`")))?,
@@ -93,9 +142,34 @@ pub struct Measured {
     pub server_us: Option<u64>,
     /// Processor time of this process in it.
     pub own_us: u64,
+    /// Standard input has ended, where the phase was waiting for it.
+    pub input_ended: bool,
 }
 
 const CHECK_EVERY_NS: u64 = 100_000_000;
+
+/// Warms up and measures what the command line asks for, then completes the report. With `--phases` there are several:
+/// a line says when the first begins, and the reports of all but the last are printed here.
+/// Returns whether every answer was right and came.
+pub fn measure(net: &mut Net, load: &mut impl Load, common: &Common, report: &mut Report) -> Result<bool, Failure> {
+    drive(net, load, common, Until::Milliseconds(common.warmup_ms))?;
+    if matches!(common.until, Until::Line) {
+        net.watch(io::stdin().as_fd()).during("watch standard input (it must be a pipe or a terminal)")?;
+        writeln!(io::stdout(), "measuring").during("print")?;
+    }
+    let about = report.clone();
+    loop {
+        load.meter().recording = true;
+        load.meter().latencies = Histogram::default();
+        let measured = drive(net, load, common, common.until)?;
+        *report = about.clone();
+        let good = complete(report, load.meter(), &measured);
+        if !matches!(common.until, Until::Line) || measured.input_ended {
+            return Ok(good);
+        }
+        writeln!(io::stdout(), "{}", report.line()).during("print")?;
+    }
+}
 
 /// Runs one phase to its end; no invocation is in flight afterwards, except lost ones.
 pub fn drive(net: &mut Net, load: &mut impl Load, common: &Common, until: Until) -> Result<Measured, Failure> {
@@ -104,20 +178,29 @@ pub fn drive(net: &mut Net, load: &mut impl Load, common: &Common, until: Until)
     };
     let before = usage()?;
     let (start, done) = (net.now(), load.meter().done);
-    let (budget, end) = match until {
+    let (budget, mut end) = match until {
         Until::Ops(ops) => (ops, u64::MAX),
         Until::Milliseconds(length) => (u64::MAX, start + length * 1_000_000),
+        Until::Line => (u64::MAX, u64::MAX),
     };
     load.meter().budget = budget;
-    for peer in 0..load.callers() {
-        net.send(peer, |outbox, now| load.fill(peer, outbox, now))?;
+    for caller in 0..load.flights().count() {
+        net.send(caller, |outbox, now| {
+            for slot in load.flights_of(caller).free_slots() {
+                load.ask(caller, slot, outbox, now);
+            }
+        })?;
     }
     let (mut next_check, mut next_progress) = (start + CHECK_EVERY_NS, start + common.progress_ms * 1_000_000);
-    let mut measured = None;
+    let (mut measured, mut input_ended) = (None, false);
     while load.meter().outstanding > 0 {
         let patience = end.saturating_sub(net.now()).div_ceil(1_000_000).clamp(1, 100) as u32;
-        net.step(patience, load)?;
+        let woken = net.step(patience, load)?;
         let now = net.now();
+        if woken && end > now {
+            input_ended = io::stdin().read(&mut [0; 256]).during("read standard input")? == 0;
+            end = now;
+        }
         if now >= end && measured.is_none() {
             measured = Some((load.meter().done, now, usage()?));
             load.meter().budget = 0;
@@ -125,7 +208,8 @@ pub fn drive(net: &mut Net, load: &mut impl Load, common: &Common, until: Until)
         }
         if now >= next_check {
             next_check = now + CHECK_EVERY_NS;
-            let ids = load.overdue(now.saturating_sub(common.deadline_ms * 1_000_000));
+            let oldest = now.saturating_sub(common.deadline_ms * 1_000_000);
+            let ids = load.flights().flat_map(|flights| flights.give_up_before(oldest)).collect();
             load.meter().give_up(ids);
         }
         if common.progress_ms > 0 && now >= next_progress {
@@ -142,6 +226,7 @@ pub fn drive(net: &mut Net, load: &mut impl Load, common: &Common, until: Until)
         seconds: (finish - start) as f64 / 1e9,
         server_us: before.0.zip(after.0).map(|(before, after)| after - before),
         own_us: after.1 - before.1,
+        input_ended,
     })
 }
 
@@ -157,8 +242,8 @@ fn progress(meter: &Meter, done_before: u64, elapsed: u64) {
     );
 }
 
-/// The members that every load reports.
-pub fn report(report: &mut Report, meter: &Meter, measured: &Measured) {
+/// Adds the members that every load reports. Returns whether every answer was right and came.
+pub fn complete(report: &mut Report, meter: &Meter, measured: &Measured) -> bool {
     let ops = measured.ops as f64;
     report
         .number("ops", ops)
@@ -177,4 +262,5 @@ pub fn report(report: &mut Report, meter: &Meter, measured: &Measured) {
         .number("unanswered", meter.unanswered.count as f64)
         .texts("unanswered_ids", &meter.unanswered.samples)
         .number("late", meter.late as f64);
+    meter.errors.count == 0 && meter.unanswered.count == 0
 }

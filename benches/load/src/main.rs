@@ -22,7 +22,7 @@ use std::process::ExitCode;
 use failure::{During, Failure};
 use options::Options;
 
-const USAGE: &str = "usage: iii-fast-load echo|state|large|fill|relay|memory [--option value ...]";
+const USAGE: &str = "usage: iii-fast-load echo|state|large|fill|check|relay|memory [--option value ...]";
 
 fn main() -> ExitCode {
     match run() {
@@ -47,6 +47,7 @@ fn run() -> Result<bool, Failure> {
         "state" => state::run(options, &state::STATE)?,
         "large" => state::run(options, &state::LARGE)?,
         "fill" => state::run(options, &state::FILL)?,
+        "check" => state::run(options, &state::CHECK)?,
         _ => return Err(Failure::Usage(USAGE.into())),
     };
     writeln!(io::stdout(), "{}", report.line()).during("print")?;

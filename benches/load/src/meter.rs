@@ -133,7 +133,7 @@ pub fn processor_us(pid: u32) -> Result<u64, Failure> {
 }
 
 /// One line of JSON, member by member.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Report(String);
 
 impl Report {

@@ -1,8 +1,8 @@
 //! Load of calls from worker to worker: this process is the callers and the workers, the engine only passes on.
 
-use crate::drive::{self, Common, Load, Until};
+use crate::drive::{self, Common, Load, beginning};
 use crate::failure::Failure;
-use crate::flight::{Flights, ID_BYTES, Landed, Stray, read_hex, write_hex};
+use crate::flight::{Flights, ID_BYTES, read_hex, write_hex};
 use crate::message::{self, Message};
 use crate::meter::{Meter, Report};
 use crate::net::{Handler, Net, Outbox};
@@ -75,19 +75,16 @@ pub fn run(mut options: Options) -> Result<(Report, bool), Failure> {
         message: Vec::new(),
     };
     register(&mut net, &mut load, &common)?;
-    drive::drive(&mut net, &mut load, &common, Until::Milliseconds(common.warmup_ms))?;
-    load.meter.recording = true;
-    let measured = drive::drive(&mut net, &mut load, &common, common.until)?;
     let mut report = Report::default();
     report
         .text("command", "relay")
         .number("connections", callers as f64)
         .number("in_flight", in_flight as f64)
         .number("workers", workers as f64)
-        .number("value_bytes", data_bytes as f64)
-        .number("served", load.served as f64);
-    drive::report(&mut report, &load.meter, &measured);
-    Ok((report, load.meter.errors.count == 0 && load.meter.unanswered.count == 0))
+        .number("value_bytes", data_bytes as f64);
+    let good = drive::measure(&mut net, &mut load, &common, &mut report)?;
+    report.number("served", load.served as f64);
+    Ok((report, good))
 }
 
 /// Registers every function, then lets each worker call its own: messages of one connection are served in order, so the
@@ -143,53 +140,54 @@ impl Handler for Probe<'_> {
 }
 
 impl Load for RelayLoad {
+    type Asked = Asked;
+
     fn meter(&mut self) -> &mut Meter {
         &mut self.meter
     }
 
-    fn callers(&self) -> usize {
-        self.callers.len()
+    fn flights(&mut self) -> impl Iterator<Item = &mut Flights<Asked>> {
+        self.callers.iter_mut().map(|caller| &mut caller.flights)
     }
 
-    fn fill(&mut self, peer: usize, outbox: &mut Outbox, now: u64) {
-        for slot in self.callers[peer].flights.free_slots() {
-            self.call(peer, slot, outbox, now);
+    #[inline]
+    fn flights_of(&mut self, caller: usize) -> &mut Flights<Asked> {
+        &mut self.callers[caller].flights
+    }
+
+    /// The functions take turns.
+    #[inline]
+    fn ask(&mut self, caller: usize, slot: usize, outbox: &mut Outbox, now: u64) {
+        if !self.meter.start_one() {
+            return;
         }
+        let caller = &mut self.callers[caller];
+        let asked = Asked { number: caller.random.next(), worker: caller.next_worker };
+        caller.next_worker = (caller.next_worker + 1) % self.workers as u32;
+        let id = *caller.flights.launch(slot, asked, now);
+        self.write_call(&asked, &id);
+        outbox.text(&self.message);
     }
 
-    fn overdue(&mut self, oldest: u64) -> Vec<String> {
-        self.callers.iter_mut().flat_map(|caller| caller.flights.give_up_before(oldest)).collect()
+    #[inline]
+    fn is_right(&self, answer: &[u8], asked: &Asked) -> bool {
+        message::quick(answer).is_some_and(|answer| self.fits(&answer, asked))
+            || message::parse(answer).is_some_and(|answer| self.fits(&answer, asked))
+    }
+
+    fn describe(asked: &Asked) -> String {
+        format!("number {:016x}", asked.number)
     }
 }
 
 impl Handler for RelayLoad {
     #[inline]
     fn message(&mut self, peer: usize, text: &[u8], outbox: &mut Outbox, now: u64) {
-        if let Some(worker) = peer.checked_sub(self.callers.len()) {
-            return self.serve(worker as u32, text, outbox);
+        match peer.checked_sub(self.callers.len()) {
+            Some(worker) => self.serve(worker as u32, text, outbox),
+            None => drive::answered(self, peer, text, outbox, now),
         }
-        let id = message::quick(text).or_else(|| message::parse(text)).map(|answer| answer.id).unwrap_or_default();
-        let Landed { slot, took, what } = match self.callers[peer].flights.land(id, now) {
-            Ok(landed) => landed,
-            Err(Stray::Late) => {
-                self.meter.late += 1;
-                return;
-            }
-            Err(Stray::Unknown) => {
-                self.meter.errors.add(|| format!("caller {peer}: answer to nothing: {}", begin(text)));
-                return;
-            }
-        };
-        if !self.is_right(text, &what) {
-            self.meter.errors.add(|| format!("caller {peer}, number {:016x}: {}", what.number, begin(text)));
-        }
-        self.meter.finish_one(took);
-        self.call(peer, slot, outbox, now);
     }
-}
-
-fn begin(text: &[u8]) -> String {
-    String::from_utf8_lossy(&text[..text.len().min(300)]).into_owned()
 }
 
 impl RelayLoad {
@@ -202,20 +200,6 @@ impl RelayLoad {
     fn is_function(&self, name: &[u8], worker: u32) -> bool {
         let rest = name.strip_prefix(self.prefix.as_bytes()).and_then(|rest| rest.strip_prefix(b"::f"));
         rest.is_some_and(|digits| digits.len() == 4 && read_hex(digits) == Some(worker.into()))
-    }
-
-    /// Queues the next call of one caller; the functions take turns.
-    #[inline]
-    fn call(&mut self, peer: usize, slot: usize, outbox: &mut Outbox, now: u64) {
-        if !self.meter.start_one() {
-            return;
-        }
-        let caller = &mut self.callers[peer];
-        let asked = Asked { number: caller.random.next(), worker: caller.next_worker };
-        caller.next_worker = (caller.next_worker + 1) % self.workers as u32;
-        let id = *caller.flights.launch(slot, asked, now);
-        self.write_call(&asked, &id);
-        outbox.text(&self.message);
     }
 
     #[inline]
@@ -243,11 +227,11 @@ impl RelayLoad {
             None => message::parse(text),
         };
         let Some(invocation) = invocation.filter(|message| message.kind == b"invokefunction") else {
-            return self.meter.errors.add(|| format!("worker {worker}: not an invocation: {}", begin(text)));
+            return self.meter.errors.add(|| format!("worker {worker}: not an invocation: {}", beginning(text)));
         };
         let parts = split(&invocation, DATA_HEAD).filter(|_| self.is_function(invocation.function, worker));
         let Some((number, letters)) = parts else {
-            return self.meter.errors.add(|| format!("worker {worker}: not its function or data: {}", begin(text)));
+            return self.meter.errors.add(|| format!("worker {worker}: not its function or data: {}", beginning(text)));
         };
         self.served += 1;
         let out = &mut self.message;
@@ -260,12 +244,6 @@ impl RelayLoad {
         write_payload(out, RESULT_HEAD, mix(number), letters);
         out.push(b'}');
         outbox.text(out);
-    }
-
-    #[inline]
-    fn is_right(&self, text: &[u8], asked: &Asked) -> bool {
-        message::quick(text).is_some_and(|answer| self.fits(&answer, asked))
-            || message::parse(text).is_some_and(|answer| self.fits(&answer, asked))
     }
 
     #[inline]

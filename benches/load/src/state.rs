@@ -2,7 +2,7 @@
 
 use crate::drive::{self, Common, Load, Until};
 use crate::failure::Failure;
-use crate::flight::{Flights, Landed, Stray, read_hex, write_hex};
+use crate::flight::{Flights, read_hex, write_hex};
 use crate::message::{self, Message};
 use crate::meter::{Meter, Report};
 use crate::net::{Handler, Outbox};
@@ -21,19 +21,42 @@ pub struct Defaults {
     in_flight: usize,
     keys: usize,
     value_bytes: usize,
-    /// The measured phase is storing every key once.
-    fill_only: bool,
+    measures: Measures,
+}
+
+/// What the measured phase does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Measures {
+    /// Gets and sets of random keys, after every key was stored once.
+    Mix,
+    /// Stores every key once.
+    Fill,
+    /// Gets every key once; it must have what `fill` stored.
+    Check,
 }
 
 /// 90/10 get/set of small values.
-pub const STATE: Defaults =
-    Defaults { command: "state", connections: 16, in_flight: 16, keys: 10_000, value_bytes: 100, fill_only: false };
+pub const STATE: Defaults = Defaults {
+    command: "state",
+    connections: 16,
+    in_flight: 16,
+    keys: 10_000,
+    value_bytes: 100,
+    measures: Measures::Mix,
+};
 /// The same with values of 16 KiB (or what `--value-bytes` says).
-pub const LARGE: Defaults =
-    Defaults { command: "large", connections: 16, in_flight: 4, keys: 256, value_bytes: 16_384, fill_only: false };
+pub const LARGE: Defaults = Defaults {
+    command: "large",
+    connections: 16,
+    in_flight: 4,
+    keys: 256,
+    value_bytes: 16_384,
+    measures: Measures::Mix,
+};
 /// A million keys.
-pub const FILL: Defaults =
-    Defaults { command: "fill", connections: 16, in_flight: 16, keys: 1_000_000, value_bytes: 100, fill_only: true };
+pub const FILL: Defaults = Defaults { command: "fill", keys: 1_000_000, measures: Measures::Fill, ..STATE };
+/// Whether they are (still) there.
+pub const CHECK: Defaults = Defaults { command: "check", measures: Measures::Check, ..FILL };
 
 /// What an answer is compared with. Versions: 0 is "not there".
 #[derive(Clone, Copy, Default)]
@@ -48,19 +71,22 @@ struct Asked {
 struct Connection {
     flights: Flights<Asked>,
     random: Random,
-    /// Versions of the keys `index * connections + own number`.
+    /// Versions of the keys `first_key + index * connections + own number`.
     versions: Vec<u32>,
-    /// How many of them were stored by the preload.
-    loaded: usize,
+    /// How many of them had their turn, while each has one.
+    visited: usize,
 }
 
 struct StateLoad {
     scope: String,
+    first_key: u32,
     values: Values,
     get_percent: u32,
     /// The other side is the echo: it returns the request and filler.
     echo: bool,
-    preloading: bool,
+    measures: Measures,
+    /// Every key has one turn, in their order.
+    each_once: bool,
     connections: Vec<Connection>,
     meter: Meter,
     request: Vec<u8>,
@@ -72,6 +98,7 @@ pub fn run(mut options: Options, defaults: &Defaults) -> Result<(Report, bool), 
     let connections = options.number("connections", defaults.connections, 1, CONNECTIONS_MAX)?;
     let in_flight = options.number("in-flight", defaults.in_flight, 1, IN_FLIGHT_MAX)?;
     let keys = options.number("keys", defaults.keys, connections, u32::MAX as usize)?;
+    let first_key = options.number("first-key", 0, 0, u32::MAX as usize - keys)?;
     let value_bytes = options.number("value-bytes", defaults.value_bytes, VALUE_BYTES_MIN, 32 << 20)?;
     let get_percent = options.number("get-percent", 90, 0, 100)? as u32;
     let scope = options.take("scope", "bench".to_owned())?;
@@ -82,16 +109,18 @@ pub fn run(mut options: Options, defaults: &Defaults) -> Result<(Report, bool), 
     let own_keys = |connection: usize| (keys - connection).div_ceil(connections);
     let mut load = StateLoad {
         scope,
+        first_key: first_key as u32,
         values: Values::new(value_bytes, common.seed),
         get_percent,
         echo,
-        preloading: true,
+        measures: defaults.measures,
+        each_once: true,
         connections: (0..connections)
             .map(|index| Connection {
                 flights: Flights::new(in_flight, index, common.seed, Asked::default()),
                 random: Random::new(common.seed, index as u64 + 1),
-                versions: vec![0; own_keys(index)],
-                loaded: 0,
+                versions: vec![u32::from(defaults.measures == Measures::Check); own_keys(index)],
+                visited: 0,
             })
             .collect(),
         meter: Meter::default(),
@@ -102,14 +131,6 @@ pub fn run(mut options: Options, defaults: &Defaults) -> Result<(Report, bool), 
             net.send(peer, |outbox, _| outbox.text(&load.echo_sizes()))?;
         }
     }
-    load.meter.recording = defaults.fill_only;
-    let mut measured = drive::drive(&mut net, &mut load, &common, Until::Ops(keys as u64))?;
-    load.preloading = false;
-    if !defaults.fill_only {
-        drive::drive(&mut net, &mut load, &common, Until::Milliseconds(common.warmup_ms))?;
-        load.meter.recording = true;
-        measured = drive::drive(&mut net, &mut load, &common, common.until)?;
-    }
     let mut report = Report::default();
     report
         .text("command", defaults.command)
@@ -117,83 +138,43 @@ pub fn run(mut options: Options, defaults: &Defaults) -> Result<(Report, bool), 
         .number("in_flight", in_flight as f64)
         .number("keys", keys as f64)
         .number("value_bytes", value_bytes as f64);
-    drive::report(&mut report, &load.meter, &measured);
-    Ok((report, load.meter.errors.count == 0 && load.meter.unanswered.count == 0))
+    load.meter.recording = defaults.measures != Measures::Mix;
+    let first = drive::drive(&mut net, &mut load, &common, Until::Ops(keys as u64))?;
+    let good = if defaults.measures == Measures::Mix {
+        load.each_once = false;
+        drive::measure(&mut net, &mut load, &common, &mut report)?
+    } else {
+        drive::complete(&mut report, &load.meter, &first)
+    };
+    Ok((report, good))
 }
 
 impl Load for StateLoad {
+    type Asked = Asked;
+
     fn meter(&mut self) -> &mut Meter {
         &mut self.meter
     }
 
-    fn callers(&self) -> usize {
-        self.connections.len()
+    fn flights(&mut self) -> impl Iterator<Item = &mut Flights<Asked>> {
+        self.connections.iter_mut().map(|connection| &mut connection.flights)
     }
 
-    fn fill(&mut self, peer: usize, outbox: &mut Outbox, now: u64) {
-        for slot in self.connections[peer].flights.free_slots() {
-            self.ask(peer, slot, outbox, now);
-        }
-    }
-
-    fn overdue(&mut self, oldest: u64) -> Vec<String> {
-        self.connections.iter_mut().flat_map(|connection| connection.flights.give_up_before(oldest)).collect()
-    }
-}
-
-impl Handler for StateLoad {
     #[inline]
-    fn message(&mut self, peer: usize, text: &[u8], outbox: &mut Outbox, now: u64) {
-        let landed = match message::quick(text).map(|answer| self.connections[peer].flights.land(answer.id, now)) {
-            Some(Ok(landed)) => landed,
-            _ => match self.land_slowly(peer, text, now) {
-                Some(landed) => landed,
-                None => return,
-            },
-        };
-        let asked = landed.what;
-        let right = if self.echo { self.is_echo(text, &asked) } else { self.is_right(text, &asked) };
-        if !right {
-            self.meter.errors.add(|| {
-                let begin = String::from_utf8_lossy(&text[..text.len().min(300)]).into_owned();
-                let Asked { key, set, before, after } = asked;
-                format!("connection {peer}, key {key}, set {set}, versions {before} -> {after}: {begin}")
-            });
-        }
-        self.meter.finish_one(landed.took);
-        self.ask(peer, landed.slot, outbox, now);
-    }
-}
-
-impl StateLoad {
-    #[cold]
-    fn land_slowly(&mut self, peer: usize, text: &[u8], now: u64) -> Option<Landed<Asked>> {
-        let id = message::parse(text).map(|answer| answer.id).unwrap_or_default();
-        match self.connections[peer].flights.land(id, now) {
-            Ok(landed) => Some(landed),
-            Err(Stray::Late) => {
-                self.meter.late += 1;
-                None
-            }
-            Err(Stray::Unknown) => {
-                let begin = String::from_utf8_lossy(&text[..text.len().min(300)]);
-                self.meter.errors.add(|| format!("connection {peer}: answer to nothing: {begin}"));
-                None
-            }
-        }
+    fn flights_of(&mut self, caller: usize) -> &mut Flights<Asked> {
+        &mut self.connections[caller].flights
     }
 
-    /// Chooses the next invocation of a connection and queues it.
     #[inline]
-    fn ask(&mut self, peer: usize, slot: usize, outbox: &mut Outbox, now: u64) {
+    fn ask(&mut self, caller: usize, slot: usize, outbox: &mut Outbox, now: u64) {
         let stride = self.connections.len();
-        let connection = &mut self.connections[peer];
-        let (index, set) = if self.preloading {
-            if connection.loaded == connection.versions.len() {
+        let connection = &mut self.connections[caller];
+        let (index, set) = if self.each_once {
+            if connection.visited == connection.versions.len() {
                 return;
             }
-            connection.loaded += 1;
-            (connection.loaded - 1, true)
+            connection.visited += 1;
+            (connection.visited - 1, self.measures != Measures::Check)
         } else {
             let index = connection.random.below(connection.versions.len() as u32) as usize;
             (index, connection.random.below(100) >= self.get_percent)
@@ -204,7 +185,8 @@ impl StateLoad {
         let version = &mut connection.versions[index];
         let before = *version;
         *version += u32::from(set);
-        let asked = Asked { key: (index * stride + peer) as u32, set, before, after: *version };
+        let key = self.first_key + (index * stride + caller) as u32;
+        let asked = Asked { key, set, before, after: *version };
         let id = connection.flights.launch(slot, asked, now);
         write_request(&mut self.request, &self.scope, &self.values, &asked, id);
         outbox.text(&self.request);
@@ -212,11 +194,28 @@ impl StateLoad {
 
     /// The result must be what this connection's own writes have made of the key.
     #[inline]
-    fn is_right(&self, text: &[u8], asked: &Asked) -> bool {
-        message::quick(text).is_some_and(|answer| self.fits(&answer, asked))
-            || message::parse(text).is_some_and(|answer| self.fits(&answer, asked))
+    fn is_right(&self, answer: &[u8], asked: &Asked) -> bool {
+        if self.echo {
+            return self.is_echo(answer, asked);
+        }
+        message::quick(answer).is_some_and(|answer| self.fits(&answer, asked))
+            || message::parse(answer).is_some_and(|answer| self.fits(&answer, asked))
     }
 
+    fn describe(asked: &Asked) -> String {
+        let Asked { key, set, before, after } = asked;
+        format!("key {key}, set {set}, versions {before} -> {after}")
+    }
+}
+
+impl Handler for StateLoad {
+    #[inline]
+    fn message(&mut self, peer: usize, text: &[u8], outbox: &mut Outbox, now: u64) {
+        drive::answered(self, peer, text, outbox, now);
+    }
+}
+
+impl StateLoad {
     #[inline]
     fn fits(&self, answer: &Message<'_>, asked: &Asked) -> bool {
         let function: &[u8] = if asked.set { b"state::set" } else { b"state::get" };
