@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from iii_fast.reference import catalog as catalogs
 from iii_fast.reference import part, segment
 from iii_fast.reference.catalog import Catalog, Segment
-from iii_fast.reference.commit import DeleteScopeOp, Op, SetOp
+from iii_fast.reference.commit import DeleteScopeOp, SetOp
 from iii_fast.reference.faults import Faults, Piece
 from iii_fast.reference.files import Files
 from iii_fast.reference.history import History
@@ -198,26 +198,15 @@ class _Recovery:
 
 
 def replay(entries: Entries, commit: Commit) -> None:
-    """Applies each operation to entries that, before the commit, had a smaller version than the commit's."""
-    before: dict[tuple[str, str], int] = {}
-
-    def is_older(scope: str, key: str) -> bool:
-        if (scope, key) not in before:
-            entry = entries.get(scope, key)
-            before[scope, key] = 0 if entry is None else entry.version
-        return before[scope, key] < commit.position
-
+    """Applies each operation to what is not newer than it. What has its own position is of the same commit."""
     for insertion, op in enumerate(commit.ops, commit.before + 1):
         keys = [key for key, _ in entries.scope(op.scope).after()] if isinstance(op, DeleteScopeOp) else [op.key]
         for key in keys:
-            if is_older(op.scope, key):
-                _apply(entries, op, key, insertion, commit.position)
-
-
-def _apply(entries: Entries, op: Op, key: str, insertion: int, position: int) -> None:
-    former = entries.get(op.scope, key)
-    if isinstance(op, SetOp):
-        number = insertion if op.created or former is None else former.insertion
-        entries.put(op.scope, key, Entry(op.value, position, number, op.expires_at))
-    elif former is not None:
-        entries.remove(op.scope, key)
+            former = entries.get(op.scope, key)
+            if former is not None and former.version > commit.position:
+                continue
+            if isinstance(op, SetOp):
+                number = insertion if op.created or former is None else former.insertion
+                entries.put(op.scope, key, Entry(op.value, commit.position, number, op.expires_at))
+            elif former is not None:
+                entries.remove(op.scope, key)
