@@ -22,7 +22,7 @@ RUST_SDK := $(CACHE)/rust-sdk/debug/steered-worker
 
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust benches/load -name '*.rs' -o -name Cargo.toml)
 
-.PHONY: help setup build run test test-rust test-python compat-sdks bench lint lint-rust lint-python format docs clean
+.PHONY: help setup build run test test-rust test-python test-crash compat-sdks bench lint lint-rust lint-python format docs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,10 @@ test-rust: ## The Rust tests
 
 test-python: $(ENGINE) compat-sdks ## The Python tests, with the published SDKs as clients
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal $(ARGS)
+
+test-crash: $(ENGINE) compat-sdks ## Ten times the crashes, histories and programs; III_FAST_SEED=N repeats a run
+	III_FAST_CRASH_ROUNDS=200 III_FAST_SEED=$${III_FAST_SEED:-$$RANDOM} \
+	  $(BIN)/python -m pytest -q -n 2 --dist worksteal tests/durability $(ARGS)
 
 compat-sdks: $(NODE_SDKS) $(PYTHON_SDKS) $(RUST_SDK) ## Install the published SDKs into .cache
 

@@ -70,6 +70,10 @@ class EngineProcess:
         self.process.process.wait()
         self._good_status = -signal.SIGKILL
 
+    def fails(self, status: int) -> None:
+        """It has ended, or will, with ``status``, and that is right."""
+        self._good_status = status
+
     def __enter__(self) -> Self:
         return self
 

@@ -49,6 +49,16 @@ class Write:
     acknowledged: bool = False
     version: int | None = None
 
+    @property
+    def durable(self) -> bool:
+        """Whether it asked for the disk."""
+        return "durable" in self.data
+
+    @property
+    def wrote(self) -> bool:
+        """Whether it had something to write. What has nothing to write is answered at once: that promises nothing."""
+        return self.changes is not _nothing and not (self.function_id == "state::delete" and self.answer is None)
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -58,10 +68,14 @@ class Found:
 
 
 class Ledger:
-    """The writes of one writer. ``name`` must not be another's as well."""
+    """The writes of one writer. ``name`` must not be another's as well.
 
-    def __init__(self, name: str, random: Random) -> None:
+    ``durable_share`` of the writes ask for the disk, whatever level is configured.
+    """
+
+    def __init__(self, name: str, random: Random, durable_share: float = 0.0) -> None:
         self.name = name
+        self._durable_share = durable_share
         self.random = random
         self.scopes = (f"{SHARED}-{name}", SHARED)
         self.sent: list[Write] = []  # since the engine began, or the last audit
@@ -78,6 +92,8 @@ class Ledger:
             (self._set, self._set, self._update, self._swap, self._delete, self._set_many, self._transact)
         )
         write = make(self._numbers)
+        if self.random.random() < self._durable_share:
+            write.data["durable"] = True
         write.changes(self._now)
         self.sent.append(write)
         return write
@@ -177,13 +193,15 @@ class Ledger:
 
     # -- explaining ------------------------------------------------------------------------------------------------
 
-    def explain(self, found: Found, floor: int) -> tuple[int, int]:
+    def explain(self, found: Found, floor: int, durable_only: bool = False) -> tuple[int, int]:
         """Takes ``found`` as what is there now: all that was acknowledged, and a beginning of what was open.
 
         ``floor`` is the highest position known before these writes. Returns how much of the shared counters is due to
-        them, and the highest position seen. Fails when no beginning of what was sent explains it.
+        them, and the highest position seen. Fails when no beginning of what was sent explains it. ``durable_only``:
+        what was acknowledged without having asked to be ``durable`` may be lost as well.
         """
-        needed = max((index for index, one in enumerate(self.sent, 1) if one.acknowledged), default=0)
+        promised = [one.acknowledged and one.wrote and (one.durable or not durable_only) for one in self.sent]
+        needed = max((index for index, is_promised in enumerate(promised, 1) if is_promised), default=0)
         entries = self._kept
         for write in self.sent[:needed]:
             write.changes(entries)

@@ -84,6 +84,7 @@ class Pipelined:
                 self._pending.pop(message["invocation_id"]).settle(message)
         except (ClosedByEngine, trio.ClosedResourceError):
             self._lost = True
+            await self._client.stream.aclose()  # the engine waits for that when it ends
             for pending in self._pending.values():
                 pending.settle(None)
 

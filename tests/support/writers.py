@@ -24,11 +24,12 @@ Heard = Callable[[], None]
 class Writers:
     """Some ledgers and the way each one's writes take: raw connections, and one published SDK when asked for."""
 
-    def __init__(self, seed: int, raw: int = 3, sdk: str | None = None) -> None:
+    def __init__(self, seed: int, raw: int = 3, sdk: str | None = None, durable_share: float = 0.0) -> None:
         self._random = Random(seed)
-        self.raw = [Ledger(f"raw{n}", Random(self._random.random())) for n in range(raw)]
+        self.raw = [Ledger(f"raw{n}", Random(self._random.random()), durable_share) for n in range(raw)]
         self.sdk = sdk
         self.of_sdk = Ledger("sdk", Random(self._random.random()))
+        self._asked = {"durable": True} if durable_share else {}
         self._floor = 0
         self._moved = 0
         self._begun = False
@@ -42,7 +43,7 @@ class Writers:
         self._begun = True
         async with pipelined(address) as connection:
             for key in ("up", "down"):
-                await connection.call("state::set", {"scope": COUNTERS, "key": key, "value": {"n": 0}})
+                await connection.call("state::set", {"scope": COUNTERS, "key": key, "value": {"n": 0}, **self._asked})
 
     async def write(self, engine: EngineProcess, acknowledgements: int, end: Callable[[], None] | None) -> None:
         """Everybody writes; the acknowledgement with that number calls ``end``, after which all go on until their
@@ -73,13 +74,16 @@ class Writers:
             worker.stop()
         assert over.is_set(), "the connections ended by themselves"
 
-    async def audit(self, address: tuple[str, int]) -> None:
-        """What the engine has now is explained by what was written. Then it is where the writers go on from."""
+    async def audit(self, address: tuple[str, int], durable_only: bool = False) -> None:
+        """What the engine has now is explained by what was written. Then it is where the writers go on from.
+
+        ``durable_only``: only what was written with ``durable`` need be there.
+        """
         async with pipelined(address) as connection:
             highest = self._floor
             for ledger in self.ledgers:
                 found = Found({scope: await _entries(connection, scope, f"{ledger.name}-") for scope in ledger.scopes})
-                moved, version = ledger.explain(found, self._floor)
+                moved, version = ledger.explain(found, self._floor, durable_only)
                 self._moved += moved
                 highest = max(highest, version)
             if not self._begun:
