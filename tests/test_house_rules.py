@@ -68,6 +68,7 @@ ROOMS: Final[dict[str, frozenset[str]]] = {
     "contracts": frozenset({"errors"}),
     "jsontext": frozenset({"protocol", "errors"}),
     "data_directory": frozenset({"contracts", "errors"}),
+    "storage_files": frozenset({"errors", "_core"}),
     "config": frozenset({"contracts", "errors", "protocol"}),
     "transport": BELOW,
     "reference": BELOW | {"transport"},
@@ -77,7 +78,7 @@ ROOMS: Final[dict[str, frozenset[str]]] = {
     "triggers": BELOW | {"broker"},
     "builtins": BELOW | {"broker"},
     "engine": BELOW | {"broker", "triggers", "builtins", "transport", "_backend", "data_directory"},
-    "cli": BELOW | {"_backend", "engine", "__init__"},
+    "cli": BELOW | {"_backend", "engine", "__init__", "storage_files"},
     "__init__": BELOW | {"engine"},
     "__main__": frozenset({"cli"}),
 }

@@ -164,6 +164,9 @@ def test_pretty(text: str, lines: list[str]) -> None:
         (["state", "watch", "--help"], ["--since", "scope_deleted", "Ctrl-C", "examples:"]),
         (["export", "--help"], ["jsonl", "msgpack", "--resume", ".progress", "examples:"]),
         (["import", "--help"], ["--from-iii", "--if-absent", "--no-durable", "--resume", "examples:"]),
+        (["backup", "--help"], ["DEST", "--data-dir", "III_FAST_DATA_DIR", "examples:"]),
+        (["restore", "--help"], ["BACKUP", "--force", "before-restore", "examples:"]),
+        (["verify", "--help"], ["DIR", "offset", "examples:"]),
         (["trigger", "--help"], ["key=value", "--timeout-ms", "--function-id", "III_URL", "examples:"]),
     ],
 )

@@ -24,6 +24,9 @@ commands:
   state      read, write and watch state: get, set, list, keys, delete, watch
   export     write the state of a running engine to a file
   import     write entries from a file into a running engine
+  backup     copy the files of state, also while an engine runs
+  restore    put a backup in their place
+  verify     check the files of state or a backup
 
 examples:
   iii-fast serve                       start with state, http, cron and queue on
@@ -32,6 +35,7 @@ examples:
   iii-fast trigger state::get scope=users key=ada
   iii-fast state set users ada '{"age": 36}'
   iii-fast state watch users           print every change, until Ctrl-C
+  iii-fast backup /backups/monday      and `iii-fast restore /backups/monday`
   iii-fast export state.jsonl          and `iii-fast import state.jsonl` to read it
 
 `iii-fast COMMAND --help` tells more about a command.
@@ -68,6 +72,24 @@ def _import(arguments: Sequence[str]) -> None:
     import_(arguments)
 
 
+def _backup(arguments: Sequence[str]) -> None:
+    from iii_fast.cli.backup import main as backup
+
+    backup(arguments)
+
+
+def _restore(arguments: Sequence[str]) -> None:
+    from iii_fast.cli.restore import main as restore
+
+    restore(arguments)
+
+
+def _verify(arguments: Sequence[str]) -> None:
+    from iii_fast.cli.verify import main as verify
+
+    verify(arguments)
+
+
 def _version(_: Sequence[str]) -> None:
     from iii_fast.cli import version
 
@@ -85,6 +107,9 @@ COMMANDS: Final[Mapping[str, Callable[[Sequence[str]], None]]] = {
     "state": _state,
     "export": _export,
     "import": _import,
+    "backup": _backup,
+    "restore": _restore,
+    "verify": _verify,
     "version": _version,
     "--version": _version,
     "-V": _version,

@@ -1,0 +1,91 @@
+"""The data directory of offline commands: where it is, whose it is, and moves of files that survive a power loss."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import time
+from argparse import ArgumentParser
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, TypeVar
+
+from iii_fast.cli.progress_bar import progress_bar
+from iii_fast.config.overrides import VARIABLES
+from iii_fast.config.settings import DEFAULT_DIRECTORY
+from iii_fast.errors import StorageError
+from iii_fast.storage_files import Progress
+
+LOCK: Final = "lock"
+VARIABLE: Final = VARIABLES["data_dir"]
+FILE: Final = re.compile(r"journal-\d{20}\.log|snapshot-\d{8}-\d{5}\.snap")
+"""Names of the files that hold state."""
+
+COPY_BYTES: Final = 1 << 20
+T = TypeVar("T")
+
+
+def add_data_dir(parser: ArgumentParser) -> None:
+    """``--data-dir``."""
+    text = f"the engine's directory (default: {VARIABLE}, or ./{DEFAULT_DIRECTORY})"
+    parser.add_argument("--data-dir", metavar="DIR", help=text)
+
+
+def data_dir(given: str | None, environ: Mapping[str, str]) -> Path:
+    """The directory that was named, or the one that an engine uses when nothing is said."""
+    return Path(given or environ.get(VARIABLE) or DEFAULT_DIRECTORY)
+
+
+def with_bar(work: Callable[[Progress], T]) -> T:
+    """Runs ``work``, which tells its progress in bytes, under a progress bar."""
+    with progress_bar("B") as bar:
+
+        def told(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        return work(told)
+
+
+def bytes_of(directory: Path) -> int:
+    """The bytes of the files that hold state. Raises ``OSError``."""
+    return sum(path.stat().st_size for path in directory.iterdir() if FILE.fullmatch(path.name))
+
+
+def now_ms() -> int:
+    """Unix time in ms, for names."""
+    return time.time_ns() // 1_000_000
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Holds the directory's lock, as an engine does. Raises ``StorageError`` when somebody else has it, ``OSError``."""
+    descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise StorageError(f"{directory} is in use by an engine or another command: stop it first") from None
+    finally:
+        os.close(descriptor)
+
+
+def sync_directory(directory: Path) -> None:
+    """Makes names in a directory permanent. Raises ``OSError``."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def copy_file(source: Path, target: Path, copied: Callable[[int], None]) -> None:
+    """Copies one file to a new one and syncs it; ``copied`` is told the bytes of each piece. Raises ``OSError``."""
+    with source.open("rb") as reading, target.open("xb") as writing:
+        while data := reading.read(COPY_BYTES):
+            writing.write(data)
+            copied(len(data))
+        writing.flush()
+        os.fsync(writing.fileno())
