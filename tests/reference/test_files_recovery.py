@@ -323,6 +323,8 @@ def test_the_newest_whole_generation_counts() -> None:
     assert [key for _, key in content] == ["2-1", "a", "2-0", "b"]
     assert (found.start, found.position) == (4, 6)
     assert len(recovered({**whole, **journal})[0]) == 4
+    old = PartId(1, 0).name
+    assert recovered({**flipped({**whole, **others}, old, 3), **journal})[0] == content
 
 
 async def test_a_start_removes_what_was_not_finished_and_nothing_else(tmp_path: Path) -> None:

@@ -5,11 +5,11 @@ Mirrors ``rust/journal/src/catalog.rs`` and ``layout.rs``. Knows names and sizes
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from iii_fast.reference import part, segment
-from iii_fast.reference.part import PartHeader, PartId
+from iii_fast.reference.part import PartId
 
 
 @dataclass(slots=True)
@@ -101,14 +101,3 @@ class Catalog:
                 break
             taken.append(self.segments.pop(0))
         return taken
-
-
-def whole(headers: Iterable[PartHeader]) -> list[PartHeader]:
-    """The newest generation of which all parts are there; older ones, and one that was only begun, are not needed."""
-    generations: dict[int, list[PartHeader]] = {}
-    for header in headers:
-        generations.setdefault(header.id.generation, []).append(header)
-    for _, found in sorted(generations.items(), reverse=True):
-        if all(header.parts == len(found) for header in found):
-            return found
-    return []

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from iii_fast.reference import catalog as catalogs
 from iii_fast.reference import part, segment
 from iii_fast.reference.catalog import Catalog, Segment
 from iii_fast.reference.commit import DeleteScopeOp, SetOp
@@ -65,12 +64,13 @@ class _Recovery:
                 self._remember_all(one, data)
             else:
                 self._replay_segment(one, data, is_first=index == needed)
-        if start is not None:
-            self._check_reach(start)
         last = self.found.position
         if newest > last:
             self.faults.missing(f"the snapshot knows changes up to position {newest}, and the journal ends at {last}")
             self.found.position = newest
+        elif start is not None and last <= start and all(one.first != start + 1 for one in self.catalog.segments):
+            # With every snapshot a segment is begun right behind its start, before the snapshot is there.
+            self.faults.missing(f"no file of the journal begins behind the snapshot, at position {start + 1}")
 
     def _read(self, name: str) -> bytes:
         data = self.files.read(name)
@@ -80,21 +80,27 @@ class _Recovery:
     # --- the snapshot ----------------------------------------------------------------------------------------------
 
     def _choose_snapshot(self) -> tuple[list[PartId], int | None]:
-        """The parts to load and the start; when salvaging, all that is left of snapshots if none is whole."""
-        headers: list[PartHeader] = []
-        is_damaged = False
-        for found in self.catalog.parts:
-            data = self.files.read(found.name, part.HEADER_BYTES)
-            try:
-                headers.append(part.read_header(data, found))
-            except BrokenError as error:
-                if error.newer or not self.faults.salvage:
-                    self.faults.damage(found.name, error, data)
-                is_damaged = True
-        chosen = [] if is_damaged else catalogs.whole(headers)
-        if chosen:
-            return [header.id for header in chosen], min(header.start for header in chosen)
+        """The parts to load and the start: of the newest generation of which all parts are there.
+
+        Older ones, and one that was only begun, are not needed. When salvaging and there is none, all that is left.
+        """
+        try:
+            for generation in sorted({found.generation for found in self.catalog.parts}, reverse=True):
+                headers = [self._header(found) for found in self.catalog.parts if found.generation == generation]
+                if all(header.parts == len(headers) for header in headers):
+                    return [header.id for header in headers], min(header.start for header in headers)
+        except BrokenError:
+            pass  # told when the part is loaded
         return (list(self.catalog.parts) if self.faults.salvage else []), None
+
+    def _header(self, found: PartId) -> PartHeader:
+        data = self.files.read(found.name, part.HEADER_BYTES)
+        try:
+            return part.read_header(data, found)
+        except BrokenError as error:
+            if error.newer or not self.faults.salvage:
+                self.faults.damage(found.name, error, data)
+            raise
 
     def _load(self, parts: Sequence[PartId]) -> int:
         """Loads parts; returns the greatest version in them."""
@@ -166,11 +172,6 @@ class _Recovery:
         last = self.found.position
         if not is_first and one.first != last + 1:
             self.faults.missing(f"the journal ends at position {last} before {one.name}")
-
-    def _check_reach(self, start: int) -> None:
-        """With a snapshot's start a segment is begun right behind it, before the snapshot is: one of them is there."""
-        if self.found.position <= start and all(one.first != start + 1 for one in self.catalog.segments):
-            self.faults.missing(f"no file of the journal begins behind the snapshot, at position {start + 1}")
 
     def _cut(self, one: Segment, data: bytes, offset: int) -> None:
         reason = "the end of the journal had not been written whole"
