@@ -184,7 +184,8 @@ impl Log {
     /// Wakes the journal if there is something for it: call it when a pass is over.
     #[inline]
     pub fn hand_over(&self) {
-        if self.pending_bytes.load(Ordering::Relaxed) > 0
+        // A sync is also wanted for what the journal has taken already, just before it was asked for.
+        if (self.pending_bytes.load(Ordering::Relaxed) > 0 || self.sync_wanted() > self.synced.load(Ordering::Relaxed))
             && let Some(journal) = self.journal.get()
         {
             journal.wake();

@@ -312,7 +312,8 @@ impl<'a> Reader<'a> {
         for shift in (0..70).step_by(7) {
             let byte = self.byte()?;
             let bits = u64::from(byte & 0x7f);
-            if shift == 63 && bits > 1 {
+            // Too large, or longer than it has to be.
+            if shift == 63 && bits > 1 || shift > 0 && byte == 0 {
                 return Err(Broken::Body);
             }
             value |= bits << shift;
@@ -424,6 +425,7 @@ mod tests {
         assert_eq!(count_ops(b""), Err(Broken::Body));
         assert_eq!(count_ops(&[9]), Err(Broken::Body));
         assert_eq!(count_ops(&[4, 1, 0xff]), Err(Broken::Body), "not UTF-8");
+        assert_eq!(count_ops(&[4, 0x81, 0, b's']), Err(Broken::Body), "a length of two bytes that needs one");
         assert_eq!(count_ops(&[4, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]), Err(Broken::Body));
     }
 }

@@ -1,0 +1,172 @@
+//! How far the journal has come: what is written, what is on the disk, and who waits for that.
+
+use crate::error::JournalError;
+use crate::files::Output;
+use iii_fast_core::log::Log;
+use parking_lot::{Condvar, Mutex};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The segment that is written.
+#[derive(Clone)]
+pub(crate) struct Current {
+    pub(crate) output: Arc<dyn Output>,
+    pub(crate) path: PathBuf,
+}
+
+struct Inner {
+    current: Current,
+    written: u64,
+    synced: u64,
+    /// Somebody waits for this to be on the disk.
+    wanted: u64,
+    ended: bool,
+    failed: bool,
+}
+
+/// Shared by the threads of one journal. Tells the log what may be acknowledged.
+pub(crate) struct Progress {
+    log: Arc<Log>,
+    /// Whether only what is on the disk is acknowledged.
+    always: bool,
+    inner: Mutex<Inner>,
+    changed: Condvar,
+    /// Held while a sync is under way: after one that failed, another would say that all is well.
+    syncing: Mutex<()>,
+}
+
+impl Progress {
+    /// Everything up to `last` is on the disk.
+    pub(crate) fn new(log: Arc<Log>, always: bool, current: Current, last: u64) -> Self {
+        let inner = Inner { current, written: last, synced: last, wanted: 0, ended: false, failed: false };
+        Progress { log, always, inner: Mutex::new(inner), changed: Condvar::new(), syncing: Mutex::new(()) }
+    }
+
+    pub(crate) fn written(&self) -> u64 {
+        self.inner.lock().written
+    }
+
+    pub(crate) fn synced(&self) -> u64 {
+        self.inner.lock().synced
+    }
+
+    pub(crate) fn current(&self) -> Current {
+        self.inner.lock().current.clone()
+    }
+
+    /// Records go to another file from now on.
+    pub(crate) fn set_current(&self, current: Current) {
+        self.inner.lock().current = current;
+    }
+
+    /// Everything up to `last` has been given to the operating system.
+    pub(crate) fn wrote(&self, last: u64) {
+        let mut inner = self.inner.lock();
+        inner.written = last;
+        if !self.always {
+            self.log.acknowledge(last, inner.synced);
+        }
+        if inner.wanted > inner.synced {
+            self.changed.notify_all();
+        }
+    }
+
+    /// Brings everything that is written to the disk. Callable from any thread.
+    pub(crate) fn sync(&self) -> Result<(), JournalError> {
+        let _one_at_a_time = self.syncing.lock();
+        let (current, written) = {
+            let inner = self.inner.lock();
+            if inner.failed || inner.synced == inner.written {
+                return Ok(());
+            }
+            (inner.current.clone(), inner.written)
+        };
+        if let Err(source) = current.output.sync() {
+            let error = JournalError::Io { path: current.path, action: "sync", source };
+            self.fail(&error.to_string());
+            return Err(error);
+        }
+        let mut inner = self.inner.lock();
+        inner.synced = written;
+        self.log.acknowledge(if self.always { written } else { inner.written }, written);
+        self.changed.notify_all();
+        Ok(())
+    }
+
+    /// Nothing is acknowledged any more.
+    pub(crate) fn fail(&self, reason: &str) {
+        let mut inner = self.inner.lock();
+        inner.failed = true;
+        self.log.fail(reason);
+        self.changed.notify_all();
+    }
+
+    /// Nobody waits for anything any more.
+    pub(crate) fn end(&self) {
+        self.inner.lock().ended = true;
+        self.changed.notify_all();
+    }
+
+    /// Whether [`Progress::fail`] or [`Progress::end`] has been called.
+    pub(crate) fn is_over(&self) -> bool {
+        let inner = self.inner.lock();
+        inner.ended || inner.failed
+    }
+
+    /// Whether [`Progress::fail`] has been called.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.inner.lock().failed
+    }
+
+    /// Asks for everything up to `position` to be on the disk.
+    pub(crate) fn want(&self, position: u64) {
+        let mut inner = self.inner.lock();
+        if position > inner.wanted {
+            inner.wanted = position;
+            self.changed.notify_all();
+        }
+    }
+
+    /// Waits until everything up to `position` is on the disk; false when that will not come.
+    pub(crate) fn wait_synced(&self, position: u64) -> bool {
+        let mut inner = self.inner.lock();
+        while inner.synced < position {
+            if inner.ended || inner.failed {
+                return false;
+            }
+            self.changed.wait(&mut inner);
+        }
+        true
+    }
+
+    /// Syncs when somebody wants it, and every `interval`; until the end or a failure.
+    pub(crate) fn keep_synced(&self, interval: Option<Duration>) {
+        let next = || interval.and_then(|interval| Instant::now().checked_add(interval));
+        let mut due = next();
+        while self.wait_due(due) {
+            due = next();
+            if self.sync().is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Waits until `due`, or until a sync is wanted; false at the end.
+    fn wait_due(&self, due: Option<Instant>) -> bool {
+        let mut inner = self.inner.lock();
+        loop {
+            if inner.ended || inner.failed {
+                return false;
+            }
+            if inner.wanted > inner.synced && inner.written > inner.synced {
+                return true;
+            }
+            match due {
+                Some(due) if self.changed.wait_until(&mut inner, due).timed_out() => return true,
+                Some(_) => {}
+                None => self.changed.wait(&mut inner),
+            }
+        }
+    }
+}

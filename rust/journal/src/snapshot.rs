@@ -1,0 +1,192 @@
+//! Snapshots: the entries of the map, part by part, so that a start need not replay everything that ever happened.
+
+use crate::error::JournalError;
+use crate::files::{Files, Output};
+use crate::journal::Journal;
+use crate::part::{self, PartHeader, PartId};
+use crate::segment;
+use iii_fast_core::log::record::{self, kind};
+use iii_fast_core::state::{Captured, State};
+use parking_lot::Mutex;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::Receiver;
+
+/// Entries that are taken under one short lock.
+const PORTION: usize = 256;
+/// A record of entries is closed when it has as much.
+const RECORD_BYTES: usize = 64 << 10;
+/// Bytes that are written at once.
+const WRITE_BYTES: usize = 1 << 20;
+
+/// How the rounds of this process have gone.
+#[derive(Default)]
+pub(crate) struct Rounds {
+    /// Whether one is under way.
+    pub(crate) busy: AtomicBool,
+    pub(crate) done: AtomicU64,
+    /// Why the last one failed, if it did.
+    pub(crate) failure: Mutex<Option<String>>,
+}
+
+/// A part that has been written, under its unfinished name.
+pub(crate) struct WrittenPart {
+    pub(crate) bytes: u64,
+    /// The journal has to be on the disk up to here before the part may count: what these writes have changed is in it, and what they have
+    /// removed is not.
+    pub(crate) seen: u64,
+}
+
+/// The name of a part until it is whole.
+pub(crate) fn unfinished_name(id: PartId) -> String {
+    part::name(id) + ".tmp"
+}
+
+/// Makes a round for each position that comes, until no more can come.
+pub(crate) fn run(journal: &Journal, state: &State, starts: &Receiver<u64>) {
+    for start in starts {
+        let rounds = &journal.rounds;
+        let result = catch_unwind(AssertUnwindSafe(|| round(journal, state, start)));
+        let failure = match result {
+            Ok(Ok(finished)) => {
+                rounds.done.fetch_add(u64::from(finished), Ordering::Relaxed);
+                None
+            }
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_) => Some("writing a snapshot panicked".to_owned()),
+        };
+        if failure.is_some() {
+            journal.layout.lock().postpone(journal.options.segment_bytes);
+        }
+        *rounds.failure.lock() = failure;
+        rounds.busy.store(false, Ordering::Release);
+        // The next round may be due already.
+        journal.bell.ring();
+    }
+}
+
+/// Writes all parts, then removes what they make unnecessary; false when the journal has ended meanwhile.
+fn round(journal: &Journal, state: &State, start: u64) -> Result<bool, JournalError> {
+    let files = &*journal.files;
+    let is_over = || journal.is_stopping() || journal.progress.is_over();
+    let parts = state.stripe_count() as u32;
+    for number in 0..parts {
+        let header = PartHeader { id: PartId { generation: journal.generation, part: number }, parts, start };
+        let unfinished = unfinished_name(header.id);
+        let written = write_part(files, state, header, &is_over);
+        let Some(written) = written.inspect_err(|_| drop(files.remove(&unfinished)))? else {
+            drop(files.remove(&unfinished));
+            return Ok(false);
+        };
+        journal.progress.want(written.seen);
+        journal.bell.ring();
+        if !journal.progress.wait_synced(written.seen) {
+            drop(files.remove(&unfinished));
+            return Ok(false);
+        }
+        finish_part(files, header.id)?;
+        journal.layout.lock().wrote_part(header.id, written.bytes);
+    }
+    sync_names(files)?;
+    clean_up(journal, start)?;
+    Ok(true)
+}
+
+/// Writes one part and brings it to the disk; none when it `is_over` before the end.
+pub(crate) fn write_part(
+    files: &dyn Files,
+    state: &State,
+    header: PartHeader,
+    is_over: &dyn Fn() -> bool,
+) -> Result<Option<WrittenPart>, JournalError> {
+    let name = unfinished_name(header.id);
+    let path = files.directory().join(&name);
+    let output = files.create(&name).map_err(JournalError::io(&path, "create"))?;
+    let mut writer =
+        PartWriter { output, buffer: part::header(&header).to_vec(), start: header.start, bytes: 0, entries: 0 };
+    let (mut portion, mut before) = (Vec::new(), None);
+    loop {
+        if is_over() {
+            return Ok(None);
+        }
+        before = state.capture(header.id.part as usize, before, PORTION, &mut portion);
+        writer.entries(&portion).map_err(JournalError::io(&path, "write"))?;
+        portion.clear();
+        if before.is_none() {
+            break;
+        }
+    }
+    let seen = state.log().last();
+    writer.end().map_err(JournalError::io(&path, "write"))?;
+    writer.output.sync().map_err(JournalError::io(&path, "sync"))?;
+    Ok(Some(WrittenPart { bytes: writer.bytes, seen }))
+}
+
+/// Gives a part its name, in the place of a former one.
+pub(crate) fn finish_part(files: &dyn Files, id: PartId) -> Result<(), JournalError> {
+    let unfinished = unfinished_name(id);
+    let path = files.directory().join(&unfinished);
+    files.rename(&unfinished, &part::name(id)).map_err(JournalError::io(path, "rename"))
+}
+
+pub(crate) fn sync_names(files: &dyn Files) -> Result<(), JournalError> {
+    files.sync_names(None).map_err(JournalError::io(files.directory(), "sync the directory"))
+}
+
+/// Removes the parts of other generations, then the segments that are not needed, the oldest first.
+fn clean_up(journal: &Journal, start: u64) -> Result<(), JournalError> {
+    let history_bytes = journal.options.history_bytes_max as u64;
+    let (parts, segments) = {
+        let mut layout = journal.layout.lock();
+        (layout.finished(journal.generation, start), layout.take_unneeded(history_bytes))
+    };
+    let names = parts.into_iter().map(part::name).chain(segments.into_iter().map(segment::name));
+    let mut result = Ok(());
+    for name in names {
+        let path = journal.files.directory().join(&name);
+        result = result.and(journal.files.remove(&name).map_err(JournalError::io(path, "remove")));
+    }
+    result.and_then(|()| sync_names(&*journal.files))
+}
+
+struct PartWriter {
+    output: Box<dyn Output>,
+    buffer: Vec<u8>,
+    start: u64,
+    bytes: u64,
+    entries: u64,
+}
+
+impl PartWriter {
+    fn entries(&mut self, portion: &[Captured]) -> std::io::Result<()> {
+        let mut left = portion.iter().peekable();
+        while left.peek().is_some() {
+            record::encode(&mut self.buffer, kind::ENTRIES, self.start, |out| {
+                let from = out.len();
+                while out.len() - from < RECORD_BYTES
+                    && let Some(captured) = left.next()
+                {
+                    record::put_entry(out, &captured.as_entry());
+                }
+            });
+            if self.buffer.len() >= WRITE_BYTES {
+                self.flush()?;
+            }
+        }
+        self.entries += portion.len() as u64;
+        Ok(())
+    }
+
+    fn end(&mut self) -> std::io::Result<()> {
+        let entries = self.entries;
+        record::encode(&mut self.buffer, kind::END, self.start, |out| out.extend_from_slice(&entries.to_le_bytes()));
+        self.flush()
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.bytes += self.buffer.len() as u64;
+        self.output.append(&[&self.buffer])?;
+        self.buffer.clear();
+        Ok(())
+    }
+}

@@ -1,0 +1,273 @@
+//! Files that are cut, flipped or gone: the next start has the truth, cuts off what was never promised, or refuses.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use iii_fast_core::log::Progress;
+use iii_fast_journal::files::Files;
+use iii_fast_journal::{JournalError, Options, SyncLevel};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use support::disk::{Disk, Loss};
+use support::{Contents, Engine, contents, options, recover};
+
+type Directory = BTreeMap<String, Vec<u8>>;
+
+/// Some of everything: segments, a snapshot, deletes; each write acknowledged before the next. `after` sees the engine after each write.
+fn write_some(engine: &Engine, mut after: impl FnMut(&Engine)) {
+    for i in 0..40 {
+        let value = format!("\"{}\"", "v".repeat(i % 7));
+        assert!(engine.set_and_wait(["a", "b"][i % 2], &format!("k{}", i % 11), &value));
+        after(engine);
+        if i % 5 == 4 {
+            let position = engine.delete("a", &format!("k{}", i % 11));
+            assert!(position.is_none_or(|position| engine.wait(position, false) == Progress::Acknowledged));
+            after(engine);
+        }
+    }
+}
+
+fn start(contents: &Directory) -> Result<(Contents, iii_fast_journal::Recovered), JournalError> {
+    let files: Arc<dyn Files> = Arc::new(Disk::with(contents));
+    recover(&files, &options(SyncLevel::Always)).map(|(state, recovered)| (support::contents(&state), recovered))
+}
+
+/// A directory after an orderly end, with segments and a snapshot; what is in it.
+fn orderly() -> (Directory, Contents) {
+    let disk = Disk::default();
+    let engine = Engine::start(disk.clone(), options(SyncLevel::Always)).unwrap();
+    write_some(&engine, |_| {});
+    engine.wait_snapshots(1);
+    let truth = engine.stop();
+    let contents = disk.contents();
+    assert!(contents.keys().filter(|name| name.ends_with(".log")).count() > 2, "{:?}", contents.keys());
+    assert!(contents.keys().filter(|name| name.ends_with(".snap")).count() == 2, "{:?}", contents.keys());
+    (contents, truth)
+}
+
+fn last_segment(contents: &Directory) -> String {
+    contents.keys().rfind(|name| name.ends_with(".log")).unwrap().clone()
+}
+
+#[test]
+fn an_orderly_end_is_found_as_it_was() {
+    let (contents, truth) = orderly();
+    let (found, recovered) = start(&contents).unwrap();
+    assert_eq!(found, truth);
+    assert!(recovered.clean);
+    assert_eq!(recovered.torn, None);
+    assert!(recovered.entries > 0);
+}
+
+#[test]
+fn every_flipped_byte_is_survived_or_refused() {
+    let (contents, truth) = orderly();
+    let (mut survived, mut refused) = (0, 0);
+    for (name, bytes) in &contents {
+        for at in 0..bytes.len() {
+            for flip in [1, 0xff] {
+                let mut contents = contents.clone();
+                contents.get_mut(name).unwrap()[at] ^= flip;
+                match start(&contents) {
+                    Ok((found, _)) => {
+                        assert_eq!(found, truth, "{name} at {at}");
+                        survived += 1;
+                    }
+                    Err(JournalError::Damaged { file, offset, .. }) => {
+                        assert!(file.ends_with(name) && offset <= at as u64, "{name} at {at}: {file:?} at {offset}");
+                        refused += 1;
+                    }
+                    Err(other) => panic!("{name} at {at}: {other}"),
+                }
+            }
+        }
+    }
+    // What survives is the record of the orderly end itself, and segments that are kept for the history only.
+    assert!(survived > 0 && refused > 1000, "{survived} {refused}");
+}
+
+#[test]
+fn every_flipped_byte_after_a_crash_costs_the_last_batch_at_most() {
+    let disk = Disk::default();
+    let engine = Engine::start(disk.clone(), options(SyncLevel::Always)).unwrap();
+    let mut truths = Vec::new();
+    write_some(&engine, |engine| truths.push(engine.contents()));
+    let truth = truths.pop().unwrap();
+    truths.retain(|before| *before != truth);
+    let crashed = disk.crash(Loss::Unsynced).contents();
+    let last = last_segment(&crashed);
+    let mut cut = 0;
+    for at in 0..crashed[&last].len() {
+        let mut contents = crashed.clone();
+        contents.get_mut(&last).unwrap()[at] ^= 1;
+        match start(&contents) {
+            Ok((found, recovered)) if found != truth => {
+                assert_eq!(Some(&found), truths.last(), "more than the last batch is gone");
+                assert!(recovered.torn.is_some_and(|torn| torn.file.ends_with(&last) && torn.bytes > 0));
+                cut += 1;
+            }
+            Ok(_) | Err(JournalError::Damaged { .. }) => {}
+            Err(other) => panic!("{at}: {other}"),
+        }
+    }
+    assert!(cut > 0);
+}
+
+/// So large that no snapshot is made: only a start begins a segment.
+fn one_segment(level: SyncLevel) -> Options {
+    Options { segment_bytes: 1 << 20, ..options(level) }
+}
+
+#[test]
+fn every_cut_leaves_a_prefix_with_all_that_was_synced() {
+    for level in [SyncLevel::Always, SyncLevel::Never] {
+        let disk = Disk::default();
+        let engine = Engine::start(disk.clone(), one_segment(level)).unwrap();
+        assert!(engine.set_and_wait("s", "first", "1"));
+        let before = engine.stop();
+        let engine = Engine::start(disk.clone(), one_segment(level)).unwrap();
+        // Lengths of the last segment, with what was acknowledged then.
+        let mut acknowledged: Vec<(usize, Contents)> = vec![(0, before)];
+        write_some(&engine, |engine| {
+            let contents = disk.contents();
+            acknowledged.push((contents[&last_segment(&contents)].len(), engine.contents()));
+        });
+        let mut contents = disk.contents();
+        let last = last_segment(&contents);
+        let len = contents[&last].len();
+        assert_eq!(disk.synced_bytes(&last), if level == SyncLevel::Always { len } else { 32 });
+        for len in (0..=len).rev() {
+            contents.get_mut(&last).unwrap().truncate(len);
+            let (found, recovered) = start(&contents).unwrap();
+            let (whole, truth) = acknowledged.iter().rfind(|(bytes, _)| *bytes <= len).unwrap();
+            assert_eq!(found, *truth, "cut to {len}");
+            // The mark of the next batch may be whole; it has nothing to lose.
+            let rest = (len - whole) as u64 - if *whole == 0 && len >= 32 { 32 } else { 0 };
+            let torn = recovered.torn.map_or(0, |torn| torn.bytes);
+            assert_eq!(torn, if rest >= 28 && len > 32 { rest - 28 } else { rest }, "cut to {len}");
+            assert!(!recovered.clean);
+        }
+    }
+}
+
+#[test]
+fn a_torn_tail_is_gone_for_good() {
+    let disk = Disk::default();
+    let engine = Engine::start(disk.clone(), options(SyncLevel::Always)).unwrap();
+    assert!(engine.set_and_wait("s", "a", "1"));
+    let mut contents = disk.contents();
+    drop(engine);
+    let last = last_segment(&contents);
+    contents.get_mut(&last).unwrap().extend_from_slice(b"half a record");
+    let disk = Disk::with(&contents);
+    let engine = Engine::start(disk.clone(), options(SyncLevel::Always)).unwrap();
+    assert_eq!(engine.recovered.torn.as_ref().map(|torn| torn.bytes), Some(13));
+    assert!(engine.set_and_wait("s", "b", "2"));
+    let truth = engine.contents();
+    // Whatever happens from now on: the former last segment is one in the middle, and whole.
+    let (found, recovered) = start(&disk.crash(Loss::Unsynced).contents()).unwrap();
+    assert_eq!((found, recovered.torn), (truth, None));
+}
+
+#[test]
+fn a_file_that_is_gone_is_missed() {
+    let (contents, truth) = orderly();
+    let snapshot: Vec<&String> = contents.keys().filter(|name| name.ends_with(".snap")).collect();
+    let segments: Vec<&String> = contents.keys().filter(|name| name.ends_with(".log")).collect();
+    let mut refused = 0;
+    // That the last segment is gone nothing tells, unless a snapshot knows what was in it.
+    for name in snapshot.iter().chain(&segments[..segments.len() - 1]) {
+        let mut without = contents.clone();
+        without.remove(*name);
+        match start(&without) {
+            // Segments before the snapshot are there for the history; with all of them the snapshot is not needed.
+            Ok((found, _)) => assert_eq!(found, truth, "without {name}"),
+            Err(JournalError::Missing { .. }) => refused += 1,
+            Err(other) => panic!("without {name}: {other}"),
+        }
+    }
+    assert!(refused > 0);
+    let mut only_snapshot = contents.clone();
+    only_snapshot.retain(|name, _| name.ends_with(".snap"));
+    assert!(matches!(start(&only_snapshot), Err(JournalError::Missing { .. })));
+    let mut without_beginning = contents.clone();
+    without_beginning.remove(segments[0]);
+    without_beginning.remove(snapshot[0]);
+    let Err(JournalError::Missing { what, .. }) = start(&without_beginning) else { panic!("not refused") };
+    assert!(what.contains("no snapshot has all its parts"), "{what}");
+}
+
+#[test]
+fn a_missing_segment_in_the_middle_is_named() {
+    let disk = Disk::default();
+    for i in 0..6 {
+        let engine = Engine::start(disk.clone(), one_segment(SyncLevel::Always)).unwrap();
+        assert!(engine.set_and_wait("s", &format!("k{i}"), "1"));
+    }
+    let contents = disk.contents();
+    let segments: Vec<&String> = contents.keys().filter(|name| name.ends_with(".log")).collect();
+    assert!(segments.len() > 4);
+    for (index, name) in segments.iter().enumerate().take(segments.len() - 1) {
+        let mut without = contents.clone();
+        without.remove(*name);
+        let Err(JournalError::Missing { what, .. }) = start(&without) else { panic!("not refused") };
+        assert!(what.contains(segments[index + 1].as_str()), "{what}");
+    }
+}
+
+#[test]
+fn what_a_newer_engine_wrote_is_refused_whatever_is_asked() {
+    use iii_fast_core::log::record;
+    let (contents, _) = orderly();
+    let last = last_segment(&contents);
+    let first: u64 = last[8..28].parse().unwrap();
+    let mut newer_kind = contents.clone();
+    record::encode(newer_kind.get_mut(&last).unwrap(), 32, first, |_| {});
+    let mut newer_format = contents.clone();
+    let mut header = iii_fast_journal::segment::header(first);
+    header[8] = 2;
+    let checksum = crc32c(&header[..24]);
+    header[24..28].copy_from_slice(&checksum.to_le_bytes());
+    newer_format.get_mut(&last).unwrap()[..32].copy_from_slice(&header);
+    for contents in [newer_kind, newer_format] {
+        for salvage in [false, true] {
+            let files: Arc<dyn Files> = Arc::new(Disk::with(&contents));
+            let result = recover(&files, &Options { salvage, ..options(SyncLevel::Always) });
+            let Err(JournalError::Newer { file, .. }) = result else { panic!("not refused") };
+            assert!(file.ends_with(&last));
+            assert_eq!(Disk::with(&contents).contents(), contents);
+        }
+    }
+}
+
+/// The checksum of the format, bit by bit.
+fn crc32c(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0, |crc: u32, &byte| {
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| (crc >> 1) ^ (0x82f6_3b78 & (crc & 1).wrapping_neg()))
+    })
+}
+
+#[test]
+fn the_history_survives_a_restart() {
+    use iii_fast_core::log::history::Filter;
+    let disk = Disk::default();
+    let engine = Engine::start(disk.clone(), options(SyncLevel::Always)).unwrap();
+    write_some(&engine, |_| {});
+    engine.wait_snapshots(1);
+    let before = engine.log.read(0, Filter::default(), usize::MAX, usize::MAX).unwrap();
+    assert!(before.items.len() > 40);
+    drop(engine);
+    let engine = Engine::start(disk.clone(), options(SyncLevel::Always)).unwrap();
+    assert_eq!(engine.log.read(0, Filter::default(), usize::MAX, usize::MAX).unwrap(), before);
+    assert!(engine.set_and_wait("s", "k", "1"));
+    let after = engine.log.read(before.position, Filter::default(), usize::MAX, usize::MAX).unwrap();
+    assert_eq!(after.items.len(), 1, "positions go on");
+    assert_eq!(after.position, before.position + 1);
+    drop(engine);
+    let small = Options { history_bytes_max: 300, ..options(SyncLevel::Always) };
+    let engine = Engine::start(disk, small).unwrap();
+    let last = after.position;
+    assert!(engine.log.read(0, Filter::default(), usize::MAX, usize::MAX).is_err());
+    assert!(engine.log.read(last, Filter::default(), usize::MAX, usize::MAX).unwrap().items.is_empty());
+    assert!(!contents(&engine.state).is_empty());
+}
