@@ -93,17 +93,13 @@ impl Catalog {
             return Ok(0);
         }
         let wanted = snapshot.map_or(1, |snapshot| snapshot.start.saturating_add(1));
-        let before = self.segments.partition_point(|segment| segment.first <= wanted);
-        before.checked_sub(1).ok_or_else(|| {
-            let found = match self.segments.first() {
-                Some(first) => format!("the first file of the journal is {}", segment::name(first.first)),
-                None => "there is no file of the journal".to_owned(),
-            };
-            if snapshot.is_some() {
-                return format!("the snapshot needs the journal from position {wanted} on, and {found}");
+        self.segments.iter().position(|segment| segment.first == wanted).ok_or_else(|| {
+            let name = segment::name(wanted);
+            match snapshot {
+                Some(_) => format!("{name}, which the snapshot needs, is not there"),
+                None if self.parts.is_empty() => format!("{name}, with which the journal begins, is not there"),
+                None => format!("no snapshot has all its parts, and {name} is not there"),
             }
-            let parts = if self.parts.is_empty() { "" } else { ", no snapshot has all its parts" };
-            format!("without a snapshot the journal has to begin at position 1; {found}{parts}")
         })
     }
 }

@@ -140,7 +140,13 @@ fn clean_up(journal: &Journal, start: u64) -> Result<(), JournalError> {
         let mut layout = journal.layout.lock();
         (layout.finished(journal.generation, start), layout.take_unneeded(history_bytes))
     };
-    let names = parts.into_iter().map(part::name).chain(segments.into_iter().map(segment::name));
+    let removed_parts = remove(journal, parts.into_iter().map(part::name));
+    let removed_segments = remove(journal, segments.into_iter().map(segment::name));
+    removed_parts.and(removed_segments)
+}
+
+/// Removes files; all it can, whatever goes wrong with one.
+fn remove(journal: &Journal, names: impl Iterator<Item = String>) -> Result<(), JournalError> {
     let mut result = Ok(());
     for name in names {
         let path = journal.files.directory().join(&name);

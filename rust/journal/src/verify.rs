@@ -106,8 +106,8 @@ impl Check<'_> {
             }
             last = self.segment(*segment, is_last)?;
         }
-        if needed != usize::MAX && last < start.max(version_max) {
-            let known = start.max(version_max);
+        if needed != usize::MAX && last < version_max {
+            let known = version_max;
             missing.get_or_insert_with(|| {
                 format!("the snapshot knows changes up to position {known}, and the journal ends at {last}")
             });

@@ -32,17 +32,33 @@ fn start(contents: &Directory) -> Result<(Contents, iii_fast_journal::Recovered)
     recover(&files, &options(SyncLevel::Always)).map(|(state, recovered)| (support::contents(&state), recovered))
 }
 
-/// A directory after an orderly end, with segments and a snapshot; what is in it.
-fn orderly() -> (Directory, Contents) {
+/// So large that no snapshot is made: only a start begins a segment.
+fn one_segment(level: SyncLevel) -> Options {
+    Options { segment_bytes: 1 << 20, ..options(level) }
+}
+
+/// A directory after an orderly end, and what is in it: a segment, which goes if there is no history, a snapshot, three segments.
+fn orderly(history_bytes_max: usize) -> (Directory, Contents) {
     let disk = Disk::default();
-    let engine = Engine::start(disk.clone(), options(SyncLevel::Always)).unwrap();
+    let engine = Engine::start(disk.clone(), one_segment(SyncLevel::Always)).unwrap();
     write_some(&engine, |_| {});
+    engine.stop();
+    let engine = Engine::start(disk.clone(), Options { history_bytes_max, ..options(SyncLevel::Always) }).unwrap();
     engine.wait_snapshots(1);
-    let truth = engine.stop();
-    let contents = disk.contents();
-    assert!(contents.keys().filter(|name| name.ends_with(".log")).count() > 2, "{:?}", contents.keys());
-    assert!(contents.keys().filter(|name| name.ends_with(".snap")).count() == 2, "{:?}", contents.keys());
-    (contents, truth)
+    assert!(engine.set_and_wait("a", "k1", "1"));
+    engine.stop();
+    for i in 0..2 {
+        let engine = Engine::start(disk.clone(), one_segment(SyncLevel::Always)).unwrap();
+        assert!(engine.set_and_wait("c", &format!("k{i}"), "1"));
+        assert!(
+            engine.delete("b", &format!("k{i}")).is_some_and(|at| engine.wait(at, false) == Progress::Acknowledged)
+        );
+        if i == 1 {
+            let truth = engine.stop();
+            return (disk.contents(), truth);
+        }
+    }
+    unreachable!()
 }
 
 fn last_segment(contents: &Directory) -> String {
@@ -51,7 +67,7 @@ fn last_segment(contents: &Directory) -> String {
 
 #[test]
 fn an_orderly_end_is_found_as_it_was() {
-    let (contents, truth) = orderly();
+    let (contents, truth) = orderly(0);
     let (found, recovered) = start(&contents).unwrap();
     assert_eq!(found, truth);
     assert!(recovered.clean);
@@ -61,29 +77,28 @@ fn an_orderly_end_is_found_as_it_was() {
 
 #[test]
 fn every_flipped_byte_is_survived_or_refused() {
-    let (contents, truth) = orderly();
-    let (mut survived, mut refused) = (0, 0);
-    for (name, bytes) in &contents {
-        for at in 0..bytes.len() {
-            for flip in [1, 0xff] {
-                let mut contents = contents.clone();
-                contents.get_mut(name).unwrap()[at] ^= flip;
-                match start(&contents) {
-                    Ok((found, _)) => {
-                        assert_eq!(found, truth, "{name} at {at}");
-                        survived += 1;
-                    }
-                    Err(JournalError::Damaged { file, offset, .. }) => {
-                        assert!(file.ends_with(name) && offset <= at as u64, "{name} at {at}: {file:?} at {offset}");
-                        refused += 1;
-                    }
-                    Err(other) => panic!("{name} at {at}: {other}"),
+    for history_bytes_max in [0, 1 << 20] {
+        let (contents, truth) = orderly(history_bytes_max);
+        let (mut survived, mut refused) = (0, 0);
+        let places = contents.iter().flat_map(|(name, bytes)| (0..bytes.len()).map(move |at| (name, at)));
+        for ((name, at), flip) in places.flat_map(|place| [(place, 1), (place, 0xff)]) {
+            let mut contents = contents.clone();
+            contents.get_mut(name).unwrap()[at] ^= flip;
+            match start(&contents) {
+                Ok((found, _)) => {
+                    assert_eq!(found, truth, "{name} at {at}");
+                    survived += 1;
                 }
+                Err(JournalError::Damaged { file, offset, .. }) => {
+                    assert!(file.ends_with(name) && offset <= at as u64, "{name} at {at}: {file:?} at {offset}");
+                    refused += 1;
+                }
+                Err(other) => panic!("{name} at {at}: {other}"),
             }
         }
+        // What survives is the record of the orderly end itself, and the segment that is there for the history only.
+        assert!(survived > 0 && refused > 1000, "{survived} {refused}");
     }
-    // What survives is the record of the orderly end itself, and segments that are kept for the history only.
-    assert!(survived > 0 && refused > 1000, "{survived} {refused}");
 }
 
 #[test]
@@ -111,11 +126,6 @@ fn every_flipped_byte_after_a_crash_costs_the_last_batch_at_most() {
         }
     }
     assert!(cut > 0);
-}
-
-/// So large that no snapshot is made: only a start begins a segment.
-fn one_segment(level: SyncLevel) -> Options {
-    Options { segment_bytes: 1 << 20, ..options(level) }
 }
 
 #[test]
@@ -171,30 +181,37 @@ fn a_torn_tail_is_gone_for_good() {
 
 #[test]
 fn a_file_that_is_gone_is_missed() {
-    let (contents, truth) = orderly();
-    let snapshot: Vec<&String> = contents.keys().filter(|name| name.ends_with(".snap")).collect();
-    let segments: Vec<&String> = contents.keys().filter(|name| name.ends_with(".log")).collect();
-    let mut refused = 0;
+    let (contents, truth) = orderly(0);
+    let names: Vec<&String> = contents.keys().collect();
+    assert_eq!(names.len(), 5, "{names:?}");
+    assert_eq!(start(&contents).unwrap().0, truth);
     // That the last segment is gone nothing tells, unless a snapshot knows what was in it.
-    for name in snapshot.iter().chain(&segments[..segments.len() - 1]) {
+    for name in names.iter().filter(|name| ***name != last_segment(&contents)) {
         let mut without = contents.clone();
         without.remove(*name);
-        match start(&without) {
-            // Segments before the snapshot are there for the history; with all of them the snapshot is not needed.
-            Ok((found, _)) => assert_eq!(found, truth, "without {name}"),
-            Err(JournalError::Missing { .. }) => refused += 1,
-            Err(other) => panic!("without {name}: {other}"),
-        }
+        let Err(JournalError::Missing { what, .. }) = start(&without) else { panic!("not refused without {name}") };
+        assert_eq!(what.contains("no snapshot has all its parts"), name.ends_with(".snap"), "{what}");
     }
-    assert!(refused > 0);
     let mut only_snapshot = contents.clone();
     only_snapshot.retain(|name, _| name.ends_with(".snap"));
     assert!(matches!(start(&only_snapshot), Err(JournalError::Missing { .. })));
-    let mut without_beginning = contents.clone();
-    without_beginning.remove(segments[0]);
-    without_beginning.remove(snapshot[0]);
-    let Err(JournalError::Missing { what, .. }) = start(&without_beginning) else { panic!("not refused") };
-    assert!(what.contains("no snapshot has all its parts"), "{what}");
+}
+
+#[test]
+fn what_is_not_needed_is_not_missed() {
+    let (contents, truth) = orderly(1 << 20);
+    let names: Vec<&String> = contents.keys().collect();
+    assert_eq!(names.len(), 6, "{names:?}");
+    // The first segment is there for the history; with it the snapshot is not needed.
+    for name in [names[0], names[4], names[5]] {
+        let mut without = contents.clone();
+        without.remove(name);
+        assert_eq!(start(&without).unwrap().0, truth, "without {name}");
+    }
+    let mut without = contents.clone();
+    without.remove(names[0]);
+    without.remove(names[4]);
+    assert!(matches!(start(&without), Err(JournalError::Missing { .. })));
 }
 
 #[test]
@@ -211,14 +228,15 @@ fn a_missing_segment_in_the_middle_is_named() {
         let mut without = contents.clone();
         without.remove(*name);
         let Err(JournalError::Missing { what, .. }) = start(&without) else { panic!("not refused") };
-        assert!(what.contains(segments[index + 1].as_str()), "{what}");
+        // The first one by its own name, others by that of the next.
+        assert!(what.contains(segments[if index == 0 { 0 } else { index + 1 }].as_str()), "{what}");
     }
 }
 
 #[test]
 fn what_a_newer_engine_wrote_is_refused_whatever_is_asked() {
     use iii_fast_core::log::record;
-    let (contents, _) = orderly();
+    let (contents, _) = orderly(0);
     let last = last_segment(&contents);
     let first: u64 = last[8..28].parse().unwrap();
     let mut newer_kind = contents.clone();
