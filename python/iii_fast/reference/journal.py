@@ -163,11 +163,15 @@ class Journal:
 
     def _fail(self, error: Exception) -> None:
         """What was taken is not written, whatever the reason: nothing may follow it."""
-        if not isinstance(error, StorageError):
-            logger.error("the journal cannot go on; this is a bug of iii-fast", exc_info=error)
+        self._tell_bug(error)
         self._sync_due = math.inf
         self._log.fail(str(error))
         self._make_room()
+
+    @staticmethod
+    def _tell_bug(error: Exception) -> None:
+        if not isinstance(error, StorageError):
+            logger.error("writing to the files of state failed; this is a bug of iii-fast", exc_info=error)
 
     async def _write_out(self) -> None:
         """The end: everything that waits, and then a record that says so."""
@@ -233,7 +237,8 @@ class Journal:
                 self._start, self._behind_min = start, 0
                 self._catalog.parts[header.id] = size
                 await trio.to_thread.run_sync(self._remove_unneeded)
-        except StorageError as error:
+        except Exception as error:
+            self._tell_bug(error)
             logger.error("No snapshot could be written, the journal grows: %s", error)
             self._behind_min = self._catalog.bytes_behind(self._start) + self._storage.segment_bytes
         finally:
