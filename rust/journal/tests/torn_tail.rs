@@ -3,65 +3,18 @@
 
 mod support;
 
-use iii_fast_core::log::Progress;
 use iii_fast_journal::files::Files;
 use iii_fast_journal::{JournalError, Options, SyncLevel};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use support::disk::{Disk, Loss};
-use support::{Contents, Engine, contents, options, recover};
+use support::{Contents, Engine, FilesByName, contents, one_segment, options, orderly, recover, write_some};
 
-type Directory = BTreeMap<String, Vec<u8>>;
-
-/// Some of everything: segments, a snapshot, deletes; each write acknowledged before the next. `after` sees the engine after each write.
-fn write_some(engine: &Engine, mut after: impl FnMut(&Engine)) {
-    for i in 0..40 {
-        let value = format!("\"{}\"", "v".repeat(i % 7));
-        assert!(engine.set_and_wait(["a", "b"][i % 2], &format!("k{}", i % 11), &value));
-        after(engine);
-        if i % 5 == 4 {
-            let position = engine.delete("a", &format!("k{}", i % 11));
-            assert!(position.is_none_or(|position| engine.wait(position, false) == Progress::Acknowledged));
-            after(engine);
-        }
-    }
+fn start(files: &FilesByName) -> Result<(Contents, iii_fast_journal::Recovered), JournalError> {
+    let files: Arc<dyn Files> = Arc::new(Disk::with(files));
+    recover(&files, &options(SyncLevel::Always)).map(|(state, recovered)| (contents(&state), recovered))
 }
 
-fn start(contents: &Directory) -> Result<(Contents, iii_fast_journal::Recovered), JournalError> {
-    let files: Arc<dyn Files> = Arc::new(Disk::with(contents));
-    recover(&files, &options(SyncLevel::Always)).map(|(state, recovered)| (support::contents(&state), recovered))
-}
-
-/// So large that no snapshot is made: only a start begins a segment.
-fn one_segment(level: SyncLevel) -> Options {
-    Options { segment_bytes: 1 << 20, ..options(level) }
-}
-
-/// A directory after an orderly end, and what is in it: a segment, which goes if there is no history, a snapshot, three segments.
-fn orderly(history_bytes_max: usize) -> (Directory, Contents) {
-    let disk = Disk::default();
-    let engine = Engine::start(disk.clone(), one_segment(SyncLevel::Always)).unwrap();
-    write_some(&engine, |_| {});
-    engine.stop();
-    let engine = Engine::start(disk.clone(), Options { history_bytes_max, ..options(SyncLevel::Always) }).unwrap();
-    engine.wait_snapshots(1);
-    assert!(engine.set_and_wait("a", "k1", "1"));
-    engine.stop();
-    for i in 0..2 {
-        let engine = Engine::start(disk.clone(), one_segment(SyncLevel::Always)).unwrap();
-        assert!(engine.set_and_wait("c", &format!("k{i}"), "1"));
-        assert!(
-            engine.delete("b", &format!("k{i}")).is_some_and(|at| engine.wait(at, false) == Progress::Acknowledged)
-        );
-        if i == 1 {
-            let truth = engine.stop();
-            return (disk.contents(), truth);
-        }
-    }
-    unreachable!()
-}
-
-fn last_segment(contents: &Directory) -> String {
+fn last_segment(contents: &FilesByName) -> String {
     contents.keys().rfind(|name| name.ends_with(".log")).unwrap().clone()
 }
 

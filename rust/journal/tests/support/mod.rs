@@ -14,6 +14,8 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use disk::Disk;
+
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Small segments and few parts, so that a few writes make many files.
@@ -158,4 +160,50 @@ pub fn contents(state: &State) -> Contents {
     }
     assert_eq!(found.len(), state.key_count());
     found
+}
+
+/// Files by name.
+pub type FilesByName = BTreeMap<String, Vec<u8>>;
+
+/// Some of everything: segments, a snapshot, deletes; each write acknowledged before the next. `after` sees the engine after each write.
+pub fn write_some(engine: &Engine, mut after: impl FnMut(&Engine)) {
+    for i in 0..40 {
+        let value = format!("\"{}\"", "v".repeat(i % 7));
+        assert!(engine.set_and_wait(["a", "b"][i % 2], &format!("k{}", i % 11), &value));
+        after(engine);
+        if i % 5 == 4 {
+            let position = engine.delete("a", &format!("k{}", i % 11));
+            assert!(position.is_none_or(|position| engine.wait(position, false) == Progress::Acknowledged));
+            after(engine);
+        }
+    }
+}
+
+/// So large that no snapshot is made: only a start begins a segment.
+pub fn one_segment(level: SyncLevel) -> Options {
+    Options { segment_bytes: 1 << 20, ..options(level) }
+}
+
+/// A directory after an orderly end, and what is in it: a segment, which goes if there is no history, a snapshot, three segments.
+pub fn orderly(history_bytes_max: usize) -> (FilesByName, Contents) {
+    let disk = Disk::default();
+    let engine = Engine::start(disk.clone(), one_segment(SyncLevel::Always)).unwrap();
+    write_some(&engine, |_| {});
+    engine.stop();
+    let engine = Engine::start(disk.clone(), Options { history_bytes_max, ..options(SyncLevel::Always) }).unwrap();
+    engine.wait_snapshots(1);
+    assert!(engine.set_and_wait("a", "k1", "1"));
+    engine.stop();
+    for i in 0..2 {
+        let engine = Engine::start(disk.clone(), one_segment(SyncLevel::Always)).unwrap();
+        assert!(engine.set_and_wait("c", &format!("k{i}"), "1"));
+        assert!(
+            engine.delete("b", &format!("k{i}")).is_some_and(|at| engine.wait(at, false) == Progress::Acknowledged)
+        );
+        if i == 1 {
+            let truth = engine.stop();
+            return (disk.contents(), truth);
+        }
+    }
+    unreachable!()
 }
