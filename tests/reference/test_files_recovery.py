@@ -194,25 +194,20 @@ def test_texts_of_refusals(life: Life) -> None:
     )
     tail = f"; put them back, {help_text} there with `iii-fast serve --salvage`"
     second = segment.name(5)
+    first, part = golden.SEGMENT_NAME, PartId(1, 0)
     for files, what in [
-        ({second: segment_file(first=5)}, "without a snapshot the journal has to begin at position 1; "
-         f"the first file of the journal is {second}"),
-        ({golden.SEGMENT_NAME: golden.UP_TO_4, segment.name(6): segment_file(first=6)},
+        ({second: segment_file(first=5)}, f"{first}, with which the journal begins, is not there"),
+        ({first: golden.UP_TO_4, segment.name(6): segment_file(first=6)},
          f"the journal ends at position 4 before {segment.name(6)}"),
         ({golden.SNAPSHOT_NAME: golden.SNAPSHOT},
-         "the snapshot needs the journal from position 301 on, and there is no file of the journal"),
-        ({PartId(1, 0).name: part_file(PartId(1, 0), 2, 5), second: segment_file(first=6)},
-         f"without a snapshot the journal has to begin at position 1; the first file of the journal is {second}, "
-         "no snapshot has all its parts"),
-        ({PartId(1, 0).name: part_file(PartId(1, 0), 1, 4), golden.SEGMENT_NAME: golden.UP_TO_4},
-         "no file of the journal begins behind the snapshot, at position 5"),
-        ({PartId(1, 0).name: part_file(PartId(1, 0), 1, 4, PartEntry("s", "k", Entry("1", 7, 1))),
-          second: segment_file(first=5)},
+         f"{golden.BEHIND_NAME}, which the snapshot needs, is not there"),
+        ({part.name: part_file(part, 2, 4), second: segment_file(first=5)},
+         f"no snapshot has all its parts, and {first} is not there"),
+        ({part.name: part_file(part, 1, 4), first: golden.UP_TO_4},
+         f"{second}, which the snapshot needs, is not there"),
+        ({part.name: part_file(part, 1, 4, PartEntry("s", "k", Entry("1", 7, 1))), second: segment_file(first=5)},
          "the snapshot knows changes up to position 7, and the journal ends at 4"),
     ]:  # fmt: skip
-        if what.endswith("no snapshot has all its parts"):
-            files = {name.replace("05.log", "06.log"): data for name, data in files.items()}
-            what = what.replace("05.log", "06.log")
         assert refusal(files) == f"data: files are missing: {what}{tail}"
 
 

@@ -63,20 +63,22 @@ class Catalog:
     # --- a start ---------------------------------------------------------------------------------------------------
 
     def first_needed(self, start: int | None) -> tuple[int, str | None]:
-        """The index of the first segment that is needed behind a snapshot's ``start``, and what is missing, if any."""
+        """The index of the segment that begins right behind a snapshot's ``start``, and what is missing, if anything.
+
+        One is begun there with every snapshot, before the snapshot is there.
+        """
         if not self.segments and not self.parts:
             return 0, None
         wanted = 1 if start is None else start + 1
-        before = [index for index, one in enumerate(self.segments) if one.first <= wanted]
-        if before:
-            return before[-1], None
-        found = "there is no file of the journal"
-        if self.segments:
-            found = f"the first file of the journal is {self.segments[0].name}"
+        for index, one in enumerate(self.segments):
+            if one.first == wanted:
+                return index, None
+        name = segment.name(wanted)
         if start is not None:
-            return 0, f"the snapshot needs the journal from position {wanted} on, and {found}"
-        parts = ", no snapshot has all its parts" if self.parts else ""
-        return 0, f"without a snapshot the journal has to begin at position 1; {found}{parts}"
+            return 0, f"{name}, which the snapshot needs, is not there"
+        if self.parts:
+            return 0, f"no snapshot has all its parts, and {name} is not there"
+        return 0, f"{name}, with which the journal begins, is not there"
 
     # --- a running engine ------------------------------------------------------------------------------------------
 

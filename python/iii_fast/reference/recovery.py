@@ -63,14 +63,11 @@ class _Recovery:
             if index < needed:
                 self._remember_all(one, data)
             else:
-                self._replay_segment(one, data, is_first=index == needed)
+                self._replay_segment(one, data)
         last = self.found.position
         if newest > last:
             self.faults.missing(f"the snapshot knows changes up to position {newest}, and the journal ends at {last}")
             self.found.position = newest
-        elif start is not None and last <= start and all(one.first != start + 1 for one in self.catalog.segments):
-            # With every snapshot a segment is begun right behind its start, before the snapshot is there.
-            self.faults.missing(f"no file of the journal begins behind the snapshot, at position {start + 1}")
 
     def _read(self, name: str) -> bytes:
         data = self.files.read(name)
@@ -139,8 +136,8 @@ class _Recovery:
 
     # --- the journal -----------------------------------------------------------------------------------------------
 
-    def _replay_segment(self, one: Segment, data: bytes, *, is_first: bool) -> None:
-        self._check_gap(one, is_first=is_first)
+    def _replay_segment(self, one: Segment, data: bytes) -> None:
+        self._check_gap(one)
         is_last = one is self.catalog.segments[-1]
         reader = SegmentReader(data, one.first)
         try:
@@ -168,9 +165,9 @@ class _Recovery:
             self._remember(commit)
         self.found.position = max(self.found.position, reader.last)
 
-    def _check_gap(self, one: Segment, *, is_first: bool) -> None:
+    def _check_gap(self, one: Segment) -> None:
         last = self.found.position
-        if not is_first and one.first != last + 1:
+        if one.first != last + 1:
             self.faults.missing(f"the journal ends at position {last} before {one.name}")
 
     def _cut(self, one: Segment, data: bytes, offset: int) -> None:
