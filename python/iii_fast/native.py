@@ -27,9 +27,10 @@ from iii_fast.contracts import (
     SessionId,
     Stats,
     Storage,
+    StorageStats,
     WorkerInfo,
 )
-from iii_fast.errors import StorageError, WireError, worker_error
+from iii_fast.errors import WireError, worker_error
 from iii_fast.transport.handshake import HandshakeError, upgrade
 
 log = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ class NativeBackend:
     ) -> None:
         self._limits = limits
         self._storage = storage
-        self._core = _core.Core(limits, loops)
+        self._core = _core.Core(limits, loops, storage.history_bytes_max)
         self._reactors = self._core.take_reactors()
         self._routes = {"/": "worker", "/otel": "telemetry"}
         if echo_path is not None:
@@ -68,14 +69,30 @@ class NativeBackend:
 
     async def open(self) -> Recovered:
         """Loads what the storage holds."""
-        await trio.lowlevel.checkpoint()
-        if self._storage.directory is not None:
-            raise StorageError("the native backend keeps state in memory only so far: start it with --in-memory")
-        return Recovered()
+        if self._storage.directory is None:
+            await trio.lowlevel.checkpoint()
+            return Recovered()
+        entries, position, torn_bytes, dropped_bytes = await trio.to_thread.run_sync(
+            self._core.open_storage, self._storage
+        )
+        return Recovered(entries, position, self._core.storage()[2], torn_bytes, dropped_bytes)
 
     async def serve(self, control: Control, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Runs the reactors until cancelled."""
-        handlers = _handlers(control)
+        """Runs the reactors until cancelled; then what they have written goes to the disk."""
+        async with trio.open_nursery() as nursery:
+            if self._storage.directory is not None:
+                nursery.start_soon(self._run_storage)
+            try:
+                await self._run_reactors(_handlers(control), task_status)
+            finally:
+                self._core.stop_storage()
+
+    async def _run_storage(self) -> None:
+        # Shielded: it ends when everybody who writes has ended, and it has written that.
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(self._core.run_storage, limiter=trio.CapacityLimiter(1))
+
+    async def _run_reactors(self, handlers: _Handlers, task_status: trio.TaskStatus[None]) -> None:
         async with trio.open_nursery() as nursery:
             if len(self._reactors) == 1:
                 nursery.start_soon(self._run_turns, self._reactors[0], handlers)
@@ -214,7 +231,25 @@ class NativeBackend:
         return [WorkerInfo(*row) for row in self._core.workers()]
 
     def stats(self) -> Stats:
-        return Stats(*self._core.stats())
+        return Stats(*self._core.stats(), self._storage_stats())
+
+    def _storage_stats(self) -> StorageStats:
+        keys, live_bytes, disk_bytes, position, acknowledged, synced, failure, _, snapshot_failure = (
+            self._core.storage()
+        )
+        is_file = self._storage.directory is not None
+        return StorageStats(
+            kind="file" if is_file else "memory",
+            sync=self._storage.sync if is_file else None,
+            keys=keys,
+            live_bytes=live_bytes,
+            disk_bytes=disk_bytes,
+            position=position,
+            acknowledged=acknowledged,
+            synced=synced,
+            failure=failure
+            or (snapshot_failure and f"no snapshot can be written, the journal grows: {snapshot_failure}"),
+        )
 
 
 _Handlers = dict[str, Callable[..., Any]]

@@ -1,11 +1,13 @@
 //! The shared core and its reactors as Python sees them.
 
-use crate::{calls, changes, limits};
+use crate::{calls, changes, limits, storage};
 use iii_fast_core::calls::Wake;
 use iii_fast_core::control::{Answered, ControlInvocation};
 use iii_fast_core::core as data;
+use iii_fast_core::limits::Limits;
 use iii_fast_core::log::history::Filter;
 use iii_fast_core::peer::SessionId;
+use iii_fast_journal::Journal;
 use iii_fast_reactor::inbox::{Adoption, Command, Inbox, Purpose};
 use iii_fast_reactor::poller::Waker;
 use iii_fast_reactor::{Turn, reactors};
@@ -15,8 +17,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 use std::net::TcpStream;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 
 struct CallsWaker(Arc<Waker>);
 
@@ -33,6 +35,7 @@ pub struct Core {
     calls: Arc<Waker>,
     inboxes: Vec<Arc<Inbox>>,
     reactors: Mutex<Vec<iii_fast_reactor::Reactor>>,
+    journal: OnceLock<Journal>,
 }
 
 fn text(bytes: &[u8], what: &str) -> PyResult<Box<str>> {
@@ -52,12 +55,59 @@ impl Core {
 #[pymethods]
 impl Core {
     #[new]
-    fn new(limits: &Bound<'_, PyAny>, reactor_count: usize) -> PyResult<Self> {
+    fn new(limits: &Bound<'_, PyAny>, reactor_count: usize, history_bytes_max: usize) -> PyResult<Self> {
         let calls = Arc::new(Waker::new()?);
-        let data = Arc::new(data::Core::new(limits::from_python(limits)?, Box::new(CallsWaker(calls.clone()))));
+        let limits = Limits { history_bytes_max, ..limits::from_python(limits)? };
+        let data = Arc::new(data::Core::new(limits, Box::new(CallsWaker(calls.clone()))));
         let reactors = reactors(&data, reactor_count)?;
         let inboxes = reactors.iter().map(iii_fast_reactor::Reactor::inbox).collect();
-        Ok(Core { data, calls, inboxes, reactors: Mutex::new(reactors) })
+        Ok(Core { data, calls, inboxes, reactors: Mutex::new(reactors), journal: OnceLock::new() })
+    }
+
+    /// Loads the directory that `storage` names, without the interpreter: entries, position, torn bytes, dropped bytes. Once, before serving.
+    fn open_storage(&self, py: Python<'_>, storage: &Bound<'_, PyAny>) -> PyResult<(usize, u64, u64, u64)> {
+        let (journal, found) = storage::open(py, &self.data, storage)?;
+        if self.journal.set(journal).is_err() {
+            return Err(PyRuntimeError::new_err("the storage is open already"));
+        }
+        Ok(storage::recovered(&self.data, &found))
+    }
+
+    /// Writes to the files until `stop_storage`, without the interpreter; blocks its thread.
+    fn run_storage(&self, py: Python<'_>) {
+        if let Some(journal) = self.journal.get() {
+            py.detach(|| journal.run(&self.data.state));
+        }
+    }
+
+    /// Ends `run_storage` when everything is written, from any thread.
+    fn stop_storage(&self) {
+        if let Some(journal) = self.journal.get() {
+            journal.stop();
+        }
+    }
+
+    /// `(keys, live_bytes, disk_bytes, position, acknowledged, synced, failure, snapshots, snapshot_failure)` of state.
+    #[allow(clippy::type_complexity)] // a row for Python
+    fn storage(&self) -> (usize, u64, u64, u64, u64, u64, Option<String>, u64, Option<String>) {
+        let (state, stats) = (&self.data.state, self.journal.get().map(Journal::stats));
+        let log = state.log();
+        let (disk_bytes, snapshots, snapshot_failure) =
+            stats.map_or((0, 0, None), |stats| (stats.disk_bytes, stats.snapshots, stats.snapshot_failure));
+        let failure = log.failure().map(str::to_owned);
+        // In this order: what is synced is never more than what is acknowledged, nor that more than the position.
+        let (synced, acknowledged) = (log.synced(), log.acknowledged());
+        (
+            state.key_count(),
+            state.live_bytes(),
+            disk_bytes,
+            log.last(),
+            acknowledged,
+            synced,
+            failure,
+            snapshots,
+            snapshot_failure,
+        )
     }
 
     /// Hands the reactors out, once.

@@ -5,6 +5,7 @@ mod changes;
 mod engine;
 mod harness;
 mod limits;
+mod storage;
 
 use iii_fast_core::{error, message};
 use pyo3::prelude::*;
@@ -29,5 +30,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<harness::StateMap>()?;
     module.add_function(wrap_pyfunction!(error_codes, module)?)?;
     module.add_function(wrap_pyfunction!(control_kinds, module)?)?;
+    module.add_function(wrap_pyfunction!(storage::verify_directory, module)?)?;
+    module.add_function(wrap_pyfunction!(storage::backup_directory, module)?)?;
     Ok(())
 }

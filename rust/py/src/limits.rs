@@ -15,7 +15,6 @@ pub fn from_python(limits: &Bound<'_, PyAny>) -> PyResult<Limits> {
             total_bytes_max: limits.getattr("total_bytes_max")?.extract()?,
         },
         log_bytes_max: limits.getattr("log_bytes_max")?.extract()?,
-        history_bytes_max: Limits::default().history_bytes_max,
         outbox_throttle_bytes: limits.getattr("outbox_throttle_bytes")?.extract()?,
         outbox_bytes_max: limits.getattr("outbox_bytes_max")?.extract()?,
         invocations_in_flight_max: limits.getattr("invocations_in_flight_max")?.extract()?,
@@ -26,5 +25,6 @@ pub fn from_python(limits: &Bound<'_, PyAny>) -> PyResult<Limits> {
         stall_ms: limits.getattr("stall_ms")?.extract()?,
         close_ms: limits.getattr("close_ms")?.extract()?,
         stripes: limits.getattr("stripes")?.extract()?,
+        ..Limits::default()
     })
 }

@@ -1,0 +1,124 @@
+//! The files of state as Python sees them.
+
+use iii_fast_core::core::Core;
+use iii_fast_journal::backup::backup;
+use iii_fast_journal::verify::{Report, verify};
+use iii_fast_journal::{Journal, JournalError, Options, Recovered, SyncLevel};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Reads the fields of a `contracts.Storage` that has a directory.
+fn options(storage: &Bound<'_, PyAny>) -> PyResult<Options> {
+    let sync: String = storage.getattr("sync")?.extract()?;
+    Ok(Options {
+        directory: storage.getattr("directory")?.extract()?,
+        sync: match sync.as_str() {
+            "always" => SyncLevel::Always,
+            "interval" => SyncLevel::Interval,
+            "never" => SyncLevel::Never,
+            other => {
+                return Err(PyValueError::new_err(format!("sync is {other:?}, expected always, interval or never")));
+            }
+        },
+        sync_interval: Duration::from_millis(storage.getattr("sync_interval_ms")?.extract()?),
+        segment_bytes: storage.getattr("segment_bytes")?.extract()?,
+        history_bytes_max: storage.getattr("history_bytes_max")?.extract()?,
+        salvage: storage.getattr("salvage")?.extract()?,
+    })
+}
+
+/// The exception `iii_fast.errors.StorageError`.
+fn storage_error(py: Python<'_>, error: &JournalError) -> PyErr {
+    let raised = py
+        .import("iii_fast.errors")
+        .and_then(|errors| errors.getattr("StorageError"))
+        .and_then(|class| class.call1((error.to_string(),)));
+    match raised {
+        Ok(raised) => PyErr::from_value(raised),
+        Err(problem) => problem,
+    }
+}
+
+/// Opens the directory that `storage` names into the empty state of `core`; without the interpreter.
+pub fn open(py: Python<'_>, core: &Core, storage: &Bound<'_, PyAny>) -> PyResult<(Journal, Recovered)> {
+    let options = options(storage)?;
+    py.detach(|| Journal::open(options, &core.state, core.state.log())).map_err(|error| storage_error(py, &error))
+}
+
+/// What a start found: entries, position, torn bytes, dropped bytes.
+pub fn recovered(core: &Core, found: &Recovered) -> (usize, u64, u64, u64) {
+    let torn = found.torn.as_ref().map_or(0, |torn| torn.bytes);
+    let dropped = found.salvaged.as_ref().map_or(0, |salvaged| salvaged.dropped.iter().map(|one| one.bytes).sum());
+    (core.state.key_count(), found.last, torn, dropped)
+}
+
+/// Tells Python about progress, and remembers what it raised.
+struct Progress<'py> {
+    told: Option<Bound<'py, PyAny>>,
+    raised: Option<PyErr>,
+}
+
+impl Progress<'_> {
+    fn tell(&mut self, done: u64, total: u64) {
+        if self.raised.is_none()
+            && let Some(told) = &self.told
+        {
+            self.raised = told.call1((done, total)).err();
+        }
+    }
+}
+
+fn report<'py>(py: Python<'py>, found: &Report) -> PyResult<Bound<'py, PyDict>> {
+    let damages: Vec<(PathBuf, u64, &str)> =
+        found.damages.iter().map(|damage| (damage.file.clone(), damage.offset, damage.reason.as_str())).collect();
+    let report = PyDict::new(py);
+    report.set_item("files", found.files)?;
+    report.set_item("entries", found.entries)?;
+    report.set_item("commits", found.commits)?;
+    report.set_item("first", found.first)?;
+    report.set_item("last", found.last)?;
+    report.set_item("torn_bytes", found.torn_bytes)?;
+    report.set_item("damages", damages)?;
+    Ok(report)
+}
+
+fn told<'py>(
+    py: Python<'py>,
+    progress: Option<Bound<'py, PyAny>>,
+    work: impl FnOnce(&mut dyn FnMut(u64, u64)) -> Result<Report, JournalError>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let mut progress = Progress { told: progress, raised: None };
+    let found = work(&mut |done, total| progress.tell(done, total));
+    match progress.raised {
+        Some(raised) => Err(raised),
+        None => report(py, &found.map_err(|error| storage_error(py, &error))?),
+    }
+}
+
+/// Reads and checks all files of a directory; see `storage_files.py`.
+#[pyfunction]
+#[pyo3(signature = (path, progress=None))]
+#[allow(clippy::needless_pass_by_value)] // Python hands them over
+pub fn verify_directory<'py>(
+    py: Python<'py>,
+    path: PathBuf,
+    progress: Option<Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyDict>> {
+    told(py, progress, |tell| verify(&path, tell))
+}
+
+/// Copies a directory to where another engine could start from it, and verifies the copy.
+#[pyfunction]
+#[pyo3(signature = (source, dest, progress=None))]
+#[allow(clippy::needless_pass_by_value)] // Python hands them over
+pub fn backup_directory<'py>(
+    py: Python<'py>,
+    source: PathBuf,
+    dest: PathBuf,
+    progress: Option<Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyDict>> {
+    told(py, progress, |tell| backup(&source, &dest, tell))
+}
