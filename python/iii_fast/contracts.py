@@ -79,7 +79,11 @@ class Recovered:
 
 @dataclass(frozen=True, slots=True)
 class StorageStats:
-    """State at rest. ``synced`` and ``acknowledged`` are positions; ``failure`` is why nothing can be written now."""
+    """State at rest. ``synced`` and ``acknowledged`` are positions.
+
+    ``failure`` is why nothing can be written now. ``snapshot_failure`` is why the last snapshot could not be: nothing is
+    lost by that, but the files grow until one succeeds.
+    """
 
     kind: Literal["memory", "file", "redis"] = "memory"
     sync: SyncLevel | None = None
@@ -90,6 +94,7 @@ class StorageStats:
     acknowledged: int = 0
     synced: int = 0
     failure: str | None = None
+    snapshot_failure: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

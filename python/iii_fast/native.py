@@ -247,8 +247,8 @@ class NativeBackend:
             position=position,
             acknowledged=acknowledged,
             synced=synced,
-            failure=failure
-            or (snapshot_failure and f"no snapshot can be written, the journal grows: {snapshot_failure}"),
+            failure=failure,
+            snapshot_failure=snapshot_failure,
         )
 
 

@@ -46,6 +46,7 @@ def _status(sick: bool) -> str:
 
 
 def _state(storage: StorageStats) -> dict[str, Any]:
-    """Where state is and how far its writes have come; ``failure`` only when there is one."""
-    details = {name: value for name, value in asdict(storage).items() if name != "failure"}
-    return details if storage.failure is None else details | {"failure": storage.failure}
+    """Where state is and how far its writes have come; failures only when there are any."""
+    return {
+        name: value for name, value in asdict(storage).items() if value is not None or not name.endswith("failure")
+    }
