@@ -19,7 +19,7 @@ from tests.support.deadlines import START_S
 from tests.support.line_process import LineProcess
 
 BACKENDS: Final = ("native", "reference")
-DURABLE: Final = frozenset({"reference"})
+DURABLE: Final = frozenset({"native", "reference"})
 """Backends whose engines keep state in files unless a test says otherwise."""
 PLACES: Final = frozenset({"--data-dir", "--in-memory", "III_FAST_DATA_DIR", "III_FAST_IN_MEMORY"})
 """Flags and variables that say where state is kept."""
