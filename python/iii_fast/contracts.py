@@ -81,8 +81,8 @@ class Recovered:
 class StorageStats:
     """State at rest. ``synced`` and ``acknowledged`` are positions.
 
-    ``failure`` is why nothing can be written now. ``snapshot_failure`` is why the last snapshot could not be: nothing is
-    lost by that, but the files grow until one succeeds.
+    ``failure`` is why nothing can be written now. ``snapshot_failure`` is why the last snapshot could not be: nothing
+    is lost by that, but the files grow until one succeeds.
     """
 
     kind: Literal["memory", "file", "redis"] = "memory"

@@ -47,6 +47,4 @@ def _status(sick: bool) -> str:
 
 def _state(storage: StorageStats) -> dict[str, Any]:
     """Where state is and how far its writes have come; failures only when there are any."""
-    return {
-        name: value for name, value in asdict(storage).items() if value is not None or not name.endswith("failure")
-    }
+    return {name: value for name, value in asdict(storage).items() if value is not None or not name.endswith("failure")}
