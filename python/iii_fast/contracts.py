@@ -247,6 +247,9 @@ class Backend(Protocol):
         ``position`` also passes what the filter left out. Raises ``WireError`` ``HISTORY_LOST`` (16).
         """
 
+    def provider(self, function_id: str) -> SessionId | None:
+        """The connection whose function this is; none when no worker has registered it."""
+
     def functions(self) -> list[FunctionInfo]:
         """All functions that workers registered, sorted by id."""
 

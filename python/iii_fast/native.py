@@ -224,6 +224,9 @@ class NativeBackend:
 
     # --- looking -------------------------------------------------------------------------------------------------
 
+    def provider(self, function_id: str) -> SessionId | None:
+        return self._core.provider(function_id)
+
     def functions(self) -> list[FunctionInfo]:
         return [FunctionInfo(*row) for row in self._core.functions()]
 

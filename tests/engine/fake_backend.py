@@ -205,6 +205,9 @@ class FakeBackend:
         self.remembered = self.position
         self.feed.clear()
 
+    def provider(self, function_id: str) -> SessionId | None:
+        return next((one.session for one in self.function_list if one.function_id == function_id), None)
+
     def functions(self) -> list[FunctionInfo]:
         return self.function_list
 

@@ -190,7 +190,7 @@ class Watches:
         await self._invoke(watch, encode({"watch_id": watch.id, "error": told, "position": position}))
 
     def _is_provided(self, function_id: str, session: SessionId) -> bool:
-        return any(one.function_id == function_id and one.session == session for one in self._backend.functions())
+        return self._backend.provider(function_id) == session
 
 
 def _body(watch: _Watch, changes: Changes) -> bytes:

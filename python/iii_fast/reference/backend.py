@@ -208,6 +208,11 @@ class ReferenceBackend:
 
     # --- looking ---------------------------------------------------------------------------------------------------
 
+    def provider(self, function_id: str) -> SessionId | None:
+        """The connection whose function this is."""
+        function = self._core.registry.find(function_id)
+        return None if function is None else function.peer.session
+
     def functions(self) -> list[FunctionInfo]:
         """All functions that workers registered, sorted by id."""
         return [

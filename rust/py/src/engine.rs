@@ -7,6 +7,7 @@ use iii_fast_core::core as data;
 use iii_fast_core::limits::Limits;
 use iii_fast_core::log::history::Filter;
 use iii_fast_core::peer::SessionId;
+use iii_fast_core::registry::Provider;
 use iii_fast_journal::Journal;
 use iii_fast_reactor::inbox::{Adoption, Command, Inbox, Purpose};
 use iii_fast_reactor::poller::Waker;
@@ -252,6 +253,14 @@ impl Core {
         bytes_max: usize,
     ) -> PyResult<(Vec<Bound<'py, PyBytes>>, u64)> {
         changes::read(py, &self.data.state, since, Filter { scope, prefix }, count_max, bytes_max)
+    }
+
+    /// The connection of the worker that has registered a function.
+    fn provider(&self, function_id: &str) -> Option<u64> {
+        match self.data.registry.find(function_id)? {
+            Provider::Worker(function) => Some(function.peer.session.number()),
+            Provider::Control => None,
+        }
     }
 
     /// `(function_id, session, worker_id, registration)` of every worker's function, sorted by id.
