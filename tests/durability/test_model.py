@@ -18,7 +18,7 @@ from tests.support.engine_process import EngineProcess
 from tests.support.pipelined import Pipelined, pipelined
 
 ROUNDS: Final = int(os.environ.get("III_FAST_CRASH_ROUNDS", "20"))
-EXAMPLES: Final = max(2, ROUNDS // 5)
+EXAMPLES: Final = max(2, ROUNDS // 10)
 STEPS: Final = 30
 
 scopes = st.sampled_from(["one", "two"])
