@@ -9,7 +9,7 @@ use iii_fast_journal::{JournalError, Options, SyncLevel};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
-use support::disk::{BROKEN, Disk, Fault, Kind, Loss, NO_SPACE};
+use support::disk::{BROKEN, Disk, Fault, Kind, Loss, NO_SPACE, PANIC};
 use support::{Contents, Engine, contents, options, recover};
 
 /// What there is after each position.
@@ -182,6 +182,44 @@ fn the_interval_brings_writes_to_the_disk() {
     assert_eq!(engine.wait(position, false), Progress::Acknowledged);
     let deadline = Instant::now() + support::DEADLINE;
     while engine.log.synced() < position {
+        assert!(Instant::now() < deadline);
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_panic_leaves_nobody_waiting() {
+    // Appending is the writer's, syncing a thread of its own for this level, renaming the snapshot's.
+    for (kind, failure) in [(Kind::Append, "writing panicked"), (Kind::Sync, "syncing panicked"), (Kind::Rename, "")] {
+        let disk = Disk::default();
+        let engine = Engine::start(disk.clone(), options(SyncLevel::Never)).unwrap();
+        disk.fail(Fault { kind: Some(kind), nth: 1, error: PANIC, forever: false });
+        let mut snapshot_failure = None;
+        for i in 0..1000 {
+            let Some(position) = engine.set("s", &format!("k{}", i % 7), "1") else { break };
+            if engine.wait(position, kind == Kind::Sync) == Progress::Failed {
+                break;
+            }
+            snapshot_failure = snapshot_failure.or(engine.journal.stats().snapshot_failure);
+            if snapshot_failure.is_some() {
+                break;
+            }
+        }
+        assert_eq!(engine.log.failure().unwrap_or_default(), failure);
+        assert_eq!(snapshot_failure.is_some(), kind == Kind::Rename, "{kind:?}");
+        assert_eq!(engine.set_and_wait("s", "late", "1"), kind == Kind::Rename, "{kind:?}");
+    }
+}
+
+#[test]
+fn after_a_failure_nothing_waits_that_would_hold_its_writers_back() {
+    let disk = Disk::default();
+    let engine = Engine::start(disk.clone(), options(SyncLevel::Always)).unwrap();
+    disk.fail(Fault { kind: Some(Kind::Append), nth: 1, error: NO_SPACE, forever: true });
+    let positions: Vec<u64> = (0..100).filter_map(|i| engine.set("s", &format!("k{i}"), "1")).collect();
+    assert!(positions.iter().all(|&position| engine.wait(position, false) == Progress::Failed));
+    let deadline = Instant::now() + support::DEADLINE;
+    while engine.log.waiting_bytes() > 0 {
         assert!(Instant::now() < deadline);
         std::thread::yield_now();
     }

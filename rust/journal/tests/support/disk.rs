@@ -4,10 +4,12 @@ use iii_fast_journal::files::{Files, Listed, Lock, Output};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub const NO_SPACE: i32 = 28;
 pub const BROKEN: i32 = 5;
+/// No error of the disk, but a bug: the operation panics.
+pub const PANIC: i32 = 0;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -66,7 +68,7 @@ pub struct Disk(Arc<Mutex<Inner>>);
 
 impl Disk {
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn fail(&self, fault: Fault) {
@@ -156,6 +158,7 @@ impl Inner {
             return Ok(());
         }
         self.failed = true;
+        assert!(fault.error != PANIC, "a bug under test");
         Err(io::Error::from_raw_os_error(fault.error))
     }
 
