@@ -117,11 +117,13 @@ async def test_what_was_acknowledged_outlives_the_power(campaign: Campaign, tmp_
     is_always = campaign.sync == "always"
     writers = Writers(random.randrange(1 << 32), durable_share=0.0 if is_always else 0.02)
     power = PowerLoss(tmp_path)
-    at_stake = 0
+    at_stake, struck = 0, True
     for number in range(campaign.rounds + 1):
         with telling(number), await trio.to_thread.run_sync(lambda: durable.start(env=power.environment)) as engine:
-            await writers.audit(engine.worker, durable_only=not is_always)
+            await writers.audit(engine.worker, durable_only=struck and not is_always)
             if number < campaign.rounds:
                 await writers.write(engine, random.randint(20, 1500), engine.kill)
-                at_stake += await trio.to_thread.run_sync(power.strike, durable.directory, random)
+                struck = number % 3 != 1  # sometimes there is only the kill, and the next engine goes on in between
+                if struck:
+                    at_stake += await trio.to_thread.run_sync(power.strike, durable.directory, random)
     assert is_always or at_stake > 0

@@ -31,19 +31,22 @@ class PowerLoss:
         synced = self._synced()
         at_stake = 0
         for path in sorted(directory.iterdir()):
-            size, safe = path.stat().st_size, synced.get(str(path), 0)
+            about = path.stat()
+            size, safe = about.st_size, synced.get((about.st_ino, str(path).removesuffix(".tmp")), 0)
             if size > safe:
                 at_stake += size - safe
                 _tear(path, safe, size, random)
+            with self._log.open("a") as log:  # what is there now has survived
+                log.write(f"{about.st_ino} {path.stat().st_size} {path}\n")
         return at_stake
 
-    def _synced(self) -> dict[str, int]:
-        """Lengths by path, as of the last sync of each. Files keep what they had when they were renamed into place."""
-        found: dict[str, int] = {}
+    def _synced(self) -> dict[tuple[int, str], int]:
+        """Lengths as of the last sync of each file, by inode and path. A file that gets its name later is the same."""
+        found: dict[tuple[int, str], int] = {}
         for line in self._log.read_text().splitlines():
-            size, path = line.split(" ", 1)
-            found[path.removesuffix(".tmp")] = int(size)
-        assert any(path.endswith(".log") for path in found), "the engine has synced no journal that the library saw"
+            inode, size, path = line.split(" ", 2)
+            found[int(inode), path.removesuffix(".tmp")] = int(size)
+        assert any(path.endswith(".log") for _, path in found), "the engine has synced no journal that the library saw"
         return found
 
 

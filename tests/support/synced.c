@@ -1,5 +1,5 @@
 // Loaded into an engine (LD_PRELOAD): notes how much of each file is known to be on the disk.
-// After every fsync and fdatasync that succeeded: a line "SIZE PATH", SIZE as it was before the call.
+// After every fsync and fdatasync that succeeded: a line "INODE SIZE PATH", SIZE as it was before the call.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -11,8 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static void note(int fd, off_t size) {
-    char link[64], path[PATH_MAX], line[PATH_MAX + 32];
+static void note(int fd, const struct stat *before) {
+    char link[64], path[PATH_MAX], line[PATH_MAX + 64];
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
     ssize_t length = readlink(link, path, sizeof path - 1);
     const char *log = getenv("SYNCED_LOG");
@@ -20,7 +20,8 @@ static void note(int fd, off_t size) {
         return;
     }
     path[length] = 0;
-    int used = snprintf(line, sizeof line, "%lld %s\n", (long long)size, path);
+    int used = snprintf(line, sizeof line, "%llu %lld %s\n", (unsigned long long)before->st_ino,
+                        (long long)before->st_size, path);
     int out = open(log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
     if (out < 0 || write(out, line, (size_t)used) != used) {
         abort();  // better no engine than one whose notes are wrong
@@ -35,7 +36,7 @@ static int noted(int fd, const char *name) {
     int outcome = real(fd);
     int saved = errno;
     if (outcome == 0 && known == 0) {
-        note(fd, before.st_size);
+        note(fd, &before);
     }
     errno = saved;
     return outcome;

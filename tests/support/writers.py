@@ -92,6 +92,9 @@ class Writers:
             values = {key: value["n"] for key, (value, _) in counters.items()}
             assert values == {"up": self._moved, "down": -self._moved}
             self._floor = max(highest, *(version for _, version in counters.values()))
+            if self._asked:
+                # What was found comes before this: it has to be on the disk as well then.
+                await connection.call("state::set", {"scope": "audits", "key": "last", "value": 1, **self._asked})
 
 
 async def _write_raw(ledger: Ledger, address: tuple[str, int], count: Heard, stop: trio.Event) -> None:
