@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
@@ -25,6 +27,7 @@ class Scale:
 
     rounds: int
     seconds: float
+    soak_seconds: float
     tiny: bool = False
 
     def of(self, workload: Workload) -> Workload:
@@ -32,13 +35,21 @@ class Scale:
         return workload.tiny() if self.tiny else workload
 
 
-FULL: Final = Scale(rounds=5, seconds=3.0)
-QUICK: Final = Scale(rounds=1, seconds=0.2, tiny=True)
+FULL: Final = Scale(rounds=5, seconds=3.0, soak_seconds=600.0)
+QUICK: Final = Scale(rounds=1, seconds=0.2, soak_seconds=0.2, tiny=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """Who takes turns in a comparison: ``name`` in the tables, and how it makes one report of the workload."""
+
+    name: str
+    run: Callable[[Workload], dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table of targets. ``bound`` is ``">="`` or ``"<="``.
+    """One line of the table of targets. ``bound`` is ``">="`` or ``"<="``; without a ``target`` it is for reading only.
 
     ``by_cpu`` is the same ratio, of processor time per operation instead of operations per second.
     """
@@ -46,13 +57,15 @@ class Row:
     what: str
     value: float
     unit: str
-    bound: str
-    target: float
+    bound: str = ">="
+    target: float | None = None
     by_cpu: float | None = None
 
     @property
     def reached(self) -> bool:
-        """Whether the target is met."""
+        """Whether the target is met, if there is one."""
+        if self.target is None:
+            return True
         return self.value >= self.target if self.bound == ">=" else self.value <= self.target
 
 
@@ -79,20 +92,23 @@ class Results:
         """The median over the rounds."""
         return median(self.of(workload, server, member))
 
-    def ratio(self, workload: str, server: str, other: str) -> float:
-        """Median over the rounds of how many times ``server`` did what ``other`` did in the same round."""
-        pairs = zip(
-            self.of(workload, server, "ops_per_second"), self.of(workload, other, "ops_per_second"), strict=True
-        )
-        return median(one / two for one, two in pairs)
+    def ratio(self, workload: str, server: str, other: str, member: str = "ops_per_second") -> float:
+        """Median over the rounds of ``member`` of ``server`` by that of ``other`` in the same round."""
+        pairs = zip(self.of(workload, server, member), self.of(workload, other, member), strict=True)
+        return median(one / two if two else 0.0 for one, two in pairs)
 
 
 class Bench:
-    """Makes measurements at one scale into ``results``; says on standard error what it is doing."""
+    """Makes measurements at one scale into ``results``; says on standard error what it is doing.
 
-    def __init__(self, scale: Scale, cores: Cores) -> None:
+    Files that are measured lie below ``data``. ``against`` is the checkout of an older build, if one is compared with.
+    """
+
+    def __init__(self, scale: Scale, cores: Cores, data: Path, against: Path | None = None) -> None:
         self.scale = scale
         self.cores = cores
+        self.data = data
+        self.against = against
         self.results = Results()
         self._scopes = itertools.count()
 
@@ -100,32 +116,50 @@ class Bench:
         """One line of progress."""
         print(text, file=sys.stderr, flush=True)
 
-    def _scope(self) -> str:
+    def scope(self) -> str:
         """A new scope of constant length: the echo answers in sizes that depend on it."""
         return f"{workloads.SCOPE}-{next(self._scopes):04d}"
 
     def compare(self, workload: Workload, servers: Sequence[str]) -> None:
-        """Rounds of one workload on freshly started servers, taking turns; every round begins with another server."""
-        workload = self.scale.of(workload)
+        """Rounds of one workload on freshly started servers."""
         with ExitStack() as stack:
             started = [stack.enter_context(processes.serve(name, self.cores)) for name in servers]
-            for round_number in range(self.scale.rounds):
-                shift = round_number % len(started)
-                for server in started[shift:] + started[:shift]:
-                    report = self._load(server, workload)
-                    self.say(
-                        f"{workload.name}, round {round_number + 1}/{self.scale.rounds}, {server.name}: "
-                        f"{report['ops_per_second']:,.0f}/s, generator {report['generator_busy']:.0%} busy"
-                    )
+            self.take_turns(workload, [self.contender(server) for server in started])
 
-    def _load(self, server: Server, workload: Workload, extra: Sequence[str] = ()) -> dict[str, Any]:
-        timed = ("--seconds", str(self.scale.seconds)) if workload.timed else ()
-        report = processes.run_load(server, workload, self._scope(), self.cores, (*timed, *extra))
-        self.results.add(workload.name, server.name, report)
-        return report
+    def contender(self, server: Server) -> Contender:
+        """A server as a contender: each turn is the workload in a new scope."""
+        return Contender(server.name, partial(self.load, server))
 
-    def ratio_row(self, workload: Workload, server: str, other: str, at_least: float) -> None:
-        """A row of the table from rounds that ``compare`` made."""
+    def take_turns(self, workload: Workload, contenders: Sequence[Contender]) -> None:
+        """Interleaved rounds of one workload; every round begins with another contender."""
+        workload = self.scale.of(workload)
+        for round_number in range(self.scale.rounds):
+            shift = round_number % len(contenders)
+            for one in [*contenders[shift:], *contenders[:shift]]:
+                report = one.run(workload)
+                self.results.add(workload.name, one.name, report)
+                self.say(
+                    f"{workload.name}, round {round_number + 1}/{self.scale.rounds}, {one.name}: "
+                    f"{report['ops_per_second']:,.0f}/s, generator {report['generator_busy']:.0%} busy"
+                )
+
+    def load(
+        self,
+        server: Server,
+        workload: Workload,
+        *extra: str,
+        scope: str | None = None,
+        seconds: float | None = None,
+    ) -> dict[str, Any]:
+        """The report of one load, of ``seconds`` instead of the usual ones, in a new scope instead of ``scope``."""
+        seconds = self.scale.seconds if seconds is None else seconds
+        timed = ("--seconds", str(seconds)) if workload.timed else ("--warmup-ms", "0") if self.scale.tiny else ()
+        return processes.run_load(
+            server, workload, scope or self.scope(), self.cores, (*timed, *extra), timeout_s=600 + seconds
+        )
+
+    def ratio_row(self, workload: Workload, server: str, other: str, at_least: float | None) -> None:
+        """A row of the table from rounds in which both took turns."""
         ratio = self.results.ratio(workload.name, server, other)
         own, others = (self.results.median(workload.name, name, "server_cpu_us_per_op") for name in (server, other))
         by_cpu = others / own if own else None
@@ -135,10 +169,10 @@ class Bench:
         """Worker-to-worker calls without pinning: how many of them were never answered."""
         workload = replace(self.scale.of(workload), name=f"{workload.name}, --loops {loops}")
         unpinned = Cores()
-        with processes.engine("native", unpinned, loops) as server:
+        with processes.engine("native", unpinned, "--loops", str(loops)) as server:
             self.say(f"{workload.name}: {workload.ops:,} calls")
             progress = ("--progress-ms", "5000")
-            report = processes.run_load(server, workload, self._scope(), unpinned, progress, timeout_s=3600)
+            report = processes.run_load(server, workload, self.scope(), unpinned, progress, timeout_s=3600)
         self.results.add(workload.name, server.name, report)
         if report["ops"] + report["unanswered"] != workload.ops:
             raise BenchError(f"{workload.name}: {report['ops']} calls were made instead of {workload.ops}")
@@ -149,7 +183,8 @@ class Bench:
         workload = self.scale.of(workload)
         with processes.engine("native", self.cores) as server:
             self.say(f"{workload.name}: filling")
-            self._load(server, workload, ("--progress-ms", "5000"))
+            report = self.load(server, workload, "--progress-ms", "5000")
+            self.results.add(workload.name, server.name, report)
             time.sleep(SETTLE_S)
             megabytes = server.rss_bytes() / 1e6
         self.results.rows.append(Row(f"memory, {workload.name} of 100 bytes", megabytes, "MB", "<=", most_mb))

@@ -10,14 +10,16 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from benches.workloads import Workload
-from tests.support.engine_process import EngineProcess
+from tests.support.engine_process import EngineProcess, has_place
 from tests.support.line_process import LineProcess
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -45,11 +47,12 @@ class Cores:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Something that answers frames: ``name`` is a backend, or ``echo``."""
+    """Something that answers frames, by the ``name`` that the tables have. An engine took ``start_s`` to listen."""
 
     name: str
     url: str
     process: LineProcess
+    start_s: float = 0.0
 
     @property
     def pid(self) -> int:
@@ -72,7 +75,7 @@ class Server:
 
 
 @contextmanager
-def _affinity(core: int | None) -> Iterator[None]:
+def affinity(core: int | None) -> Iterator[None]:
     """What is started inside inherits the core."""
     before = os.sched_getaffinity(0)
     if core is not None:
@@ -96,31 +99,85 @@ def load_binary() -> str:
 
 
 @contextmanager
-def engine(backend: str, cores: Cores, loops: int = 1) -> Iterator[Server]:
-    """A started engine with state in memory, so that no disk is measured; it has ended when the context is left."""
-    with _affinity(cores.server):
-        process = EngineProcess(backend, "--loops", str(loops), "--in-memory")
+def engine(
+    backend: str,
+    cores: Cores,
+    *arguments: str,
+    name: str | None = None,
+    env: Mapping[str, str] | None = None,
+    killed: bool = False,
+) -> Iterator[Server]:
+    """A started engine, called ``name`` or else as its backend. It has ended when the context is left: well, or killed.
+
+    Without another place among the ``arguments`` its state is in memory, so that no disk is measured.
+    """
+    place = () if has_place(arguments, env or {}) else ("--in-memory",)
+    with affinity(cores.server):
+        begin = time.monotonic()
+        try:
+            process = EngineProcess(backend, *arguments, *place, env=env)
+        except AssertionError as error:
+            raise BenchError(f"the engine did not start: {error}") from error
+        start_s = time.monotonic() - begin
     with process:
-        yield Server(backend, process.url, process.process)
+        yield Server(name or backend, process.url, process.process, start_s)
+        if killed:
+            process.kill()
+
+
+def older_engine(checkout: Path, cores: Cores) -> AbstractContextManager[Server]:
+    """The native engine of another checkout, with state in memory; builds without any other place take no flag for it.
+
+    Raises ``BenchError`` when it is not built there.
+    """
+    package = checkout / "python"
+    if not list(package.glob("iii_fast/_core*.so")):
+        raise BenchError(f"{checkout} has no built engine: expected {package}/iii_fast/_core*.so (make build)")
+    env = {"PYTHONPATH": str(package.absolute()), "III_FAST_IN_MEMORY": "true"}
+    return engine("native", cores, name="older", env=env)
 
 
 @contextmanager
 def echo(cores: Cores) -> Iterator[Server]:
     """The bare echo: answers of the engine's size without looking into a message."""
-    with _affinity(cores.server):
+    with affinity(cores.server):
         process = LineProcess([load_binary(), "echo"])
     with process:
         line = process.wait_for(lambda line: line.startswith("listening "), START_S)
         yield Server("echo", line.split("worker=")[1], process)
 
 
-def serve(name: str, cores: Cores) -> Any:
+NAPS: Final = """
+import os, sys, time
+os.sched_setaffinity(0, {int(sys.argv[1])})
+print("awake", flush=True)
+while True:
+    time.sleep(50e-6)
+"""
+
+
+@contextmanager
+def awake_processors() -> Iterator[None]:
+    """Inside, a timer goes off on each processor some ten thousand times a second.
+
+    On some virtual machines a processor hears that the disk is done only when something makes it look, at the latest
+    the kernel's tick (4 ms, say). Spinning does not make it look, a timer does.
+    """
+    with ExitStack() as stack:
+        for core in sorted(os.sched_getaffinity(0)):
+            napping = stack.enter_context(LineProcess([sys.executable, "-c", NAPS, str(core)]))
+            napping.wait_for(lambda line: line == "awake", START_S)
+        yield
+
+
+def serve(name: str, cores: Cores) -> AbstractContextManager[Server]:
     """The server of that name as a context manager."""
     return echo(cores) if name == "echo" else engine(name, cores)
 
 
 def _command(server: Server, workload: Workload, scope: str) -> list[str]:
-    return [load_binary(), *workload.arguments(scope), "--url", server.url, "--pid", str(server.pid)]
+    echo = ("--echo", "true") if server.name == "echo" else ()
+    return [load_binary(), *workload.arguments(scope), "--url", server.url, "--pid", str(server.pid), *echo]
 
 
 def run_load(
@@ -131,10 +188,8 @@ def run_load(
     Wrong and missing answers are in the report. Raises ``BenchError`` when there is none.
     """
     command = [*_command(server, workload, scope), *extra]
-    if server.name == "echo":
-        command += ["--echo", "true"]
     try:
-        with _affinity(cores.load):
+        with affinity(cores.load):
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=timeout_s, check=False)
     except subprocess.TimeoutExpired as error:
         what = f"{workload.name} on {server.name}: no end within {timeout_s:.0f} s"
@@ -171,7 +226,7 @@ def phased_load(
     server: Server, workload: Workload, scope: str, cores: Cores, timeout_s: float = 600.0
 ) -> Iterator[PhasedLoad]:
     """Inside, the load runs in phases, the first of which begins when all keys are stored."""
-    with _affinity(cores.load):
+    with affinity(cores.load):
         process = LineProcess([*_command(server, replace(workload, ops=None), scope), "--phases", "true"])
     with process:
         yield PhasedLoad(process, timeout_s)
@@ -180,7 +235,7 @@ def phased_load(
 @contextmanager
 def held_connections(server: Server, workload: Workload, cores: Cores, timeout_s: float = 120.0) -> Iterator[None]:
     """Inside, that many idle connections stand."""
-    with _affinity(cores.load):
+    with affinity(cores.load):
         process = LineProcess(_command(server, workload, ""))
     with process:
         process.wait_for(lambda line: line.startswith("{"), timeout_s)

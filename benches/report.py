@@ -47,9 +47,11 @@ def targets_table(results: Results, *, judged: bool) -> str:
     """One line per target. ``judged`` is false when the inputs were too small for a verdict."""
     lines = ["| what | measured | by CPU | must reach | |", "|---|---|---|---|---|"]
     for row in results.rows:
-        verdict = ("reached" if row.reached else "**missed**") if judged else "not judged"
-        bound = {">=": "at least", "<=": "at most"}[row.bound]
-        target = f"{bound} {_amount(row.target)} {row.unit}"
+        target = verdict = ""
+        if row.target is not None:
+            verdict = ("reached" if row.reached else "**missed**") if judged else "not judged"
+            bound = {">=": "at least", "<=": "at most"}[row.bound]
+            target = f"{bound} {_amount(row.target)} {row.unit}"
         by_cpu = "" if row.by_cpu is None else f"{_amount(row.by_cpu)} {row.unit}"
         lines.append(f"| {row.what} | {_amount(row.value)} {row.unit} | {by_cpu} | {target} | {verdict} |")
     return "\n".join(lines)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from benches import workloads
+from benches import durability, processes, workloads
 from benches.measure import Bench
 
 NATIVE, REFERENCE, ECHO = "native", "reference", "echo"
@@ -46,10 +46,31 @@ def large(bench: Bench) -> None:
     bench.compare(workloads.LARGE_1_MIB, (NATIVE, REFERENCE))
 
 
+def older(bench: Bench) -> None:
+    """State in memory costs what it cost in an older build, that of ``--against``."""
+    if bench.against is None:
+        raise ValueError("there is no older build to compare with")
+    with processes.engine(NATIVE, bench.cores) as now, processes.older_engine(bench.against, bench.cores) as before:
+        bench.take_turns(workloads.STATE_16X16_OLDER, [bench.contender(now), bench.contender(before)])
+        bench.ratio_row(workloads.STATE_16X16_OLDER, now.name, before.name, at_least=0.9)
+
+
+OLDER: Final = "older"
+DURABLE: Final[dict[str, Callable[[Bench], None]]] = {
+    "durable-rate": durability.rate,
+    "durable-snapshot": durability.snapshot,
+    "durable-recovery": durability.recovery,
+    "durable-soak": durability.soak,
+    "durable-scope": durability.scope,
+    OLDER: older,
+}
 SUITE: Final[dict[str, Callable[[Bench], None]]] = {
     "state": state,
     "relay": relay,
     "unanswered": unanswered,
     "memory": memory,
     "large": large,
+    **DURABLE,
 }
+GROUPS: Final = {"durable": list(DURABLE)}
+"""Names for several."""

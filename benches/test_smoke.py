@@ -9,13 +9,13 @@ import pytest
 
 from benches import report
 from benches.measure import QUICK, Bench
-from benches.processes import Cores
+from benches.processes import ROOT, Cores
 from benches.suite import SUITE
 
 
 @pytest.mark.parametrize("name", SUITE)
 def test_runs_and_every_answer_is_right(name: str, tmp_path: Path) -> None:
-    bench = Bench(QUICK, Cores())
+    bench = Bench(QUICK, Cores(), data=tmp_path, against=ROOT)
     SUITE[name](bench)
     results = bench.results
     assert results.faults == []

@@ -50,6 +50,10 @@ class Workload:
             words += ["--scope", scope]
         return words
 
+    def live_bytes(self, scope: str) -> int:
+        """Bytes of what is stored: scope's name, key and value of each entry."""
+        return (self.keys or 0) * (len(scope) + len(key(0)) + (self.value_bytes or 0))
+
     @property
     def timed(self) -> bool:
         """Whether the runner gives the length of its measured phase."""
@@ -70,11 +74,20 @@ def _state(connections: int, in_flight: int) -> Workload:
 STATE_16X16: Final = _state(16, 16)
 STATE_16X1: Final = _state(16, 1)
 STATE_256X1: Final = _state(256, 1)
+STATE_16X16_OLDER: Final = replace(STATE_16X16, name="state 16x16 again")
 RELAY_16X16: Final = Workload("relay 16x16", "relay", 16, 16, VALUE_BYTES)
 RELAY_TEN_MILLION: Final = replace(RELAY_16X16, name="relay, ten million", ops=10_000_000)
 LARGE_16_KIB: Final = Workload("16 KiB values 16x4", "large", 16, 4, 16 << 10, 256, GET_PERCENT)
 LARGE_1_MIB: Final = Workload("1 MiB values 4x2", "large", 4, 2, 1 << 20, 32, GET_PERCENT)
 FILL_MILLION: Final = Workload("one million keys", "fill", 16, 16, VALUE_BYTES, 1_000_000)
+GIGABYTE_OF_4_KIB: Final = Workload("1 GB of 4 KiB values", "fill", 16, 16, 4 << 10, 250_000)
+FIVE_MILLION: Final = Workload("5 million entries", "fill", 16, 16, VALUE_BYTES, 5_000_000)
+SETS_64X16: Final = Workload("sets 64x16", "state", 64, 16, VALUE_BYTES, KEYS, 0)
+SETS_16X16: Final = Workload("sets 16x16", "state", 16, 16, VALUE_BYTES, KEYS, 0)
+SETS_1X1: Final = Workload("sets 1x1", "state", 1, 1, VALUE_BYTES, 64, 0)
+SETS_DURING_SNAPSHOTS: Final = replace(GIGABYTE_OF_4_KIB, command="state", in_flight=1, get_percent=0)
+SOAK_100_BYTES: Final = Workload("soak, 100-byte values", "state", 16, 16, VALUE_BYTES, 1_000_000, 0)
+SOAK_4_KIB: Final = Workload("soak, 4 KiB values", "state", 16, 16, 4 << 10, 250_000, 0)
 IDLE: Final = Workload("idle connections", "memory", 2_000)
 IDLE_WARMUP: Final = Workload("first connections", "memory", 20)
 

@@ -37,7 +37,7 @@ class EngineProcess:
         ports = ["--host", "127.0.0.1", "--port", "0", "--http-port", "0"]
         command = [sys.executable, "-m", "iii_fast", "serve", "--backend", backend, *ports, *arguments]
         with ExitStack() as stack:
-            if not _has_place(arguments, env or {}):
+            if not has_place(arguments, env or {}):
                 command += _place(backend, stack)
             self._start(command, env)
             self._cleanup = stack.pop_all()
@@ -92,7 +92,8 @@ class EngineProcess:
         assert not any(BUG.search(line) for line in self.process.lines), output
 
 
-def _has_place(arguments: Sequence[str], env: Mapping[str, str]) -> bool:
+def has_place(arguments: Sequence[str], env: Mapping[str, str]) -> bool:
+    """Whether flags or variables say where state is kept."""
     return bool(PLACES & {*env, *(argument.partition("=")[0] for argument in arguments)})
 
 
