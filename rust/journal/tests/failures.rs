@@ -195,7 +195,9 @@ fn a_panic_leaves_nobody_waiting() {
         let engine = Engine::start(disk.clone(), options(SyncLevel::Never)).unwrap();
         disk.fail(Fault { kind: Some(kind), nth: 1, error: PANIC, forever: false });
         let mut snapshot_failure = None;
-        for i in 0..1000 {
+        let deadline = Instant::now() + support::DEADLINE;
+        for i in 0.. {
+            assert!(Instant::now() < deadline, "{kind:?} was not reached");
             let Some(position) = engine.set("s", &format!("k{}", i % 7), "1") else { break };
             if engine.wait(position, kind == Kind::Sync) == Progress::Failed {
                 break;
