@@ -57,7 +57,7 @@ fn every_flipped_byte_is_survived_or_refused() {
 #[test]
 fn every_flipped_byte_after_a_crash_costs_the_last_batch_at_most() {
     let disk = Disk::default();
-    let engine = Engine::start(disk.clone(), options(SyncLevel::Always)).unwrap();
+    let engine = Engine::start(disk.clone(), one_segment(SyncLevel::Always)).unwrap();
     let mut truths = Vec::new();
     write_some(&engine, |engine| truths.push(engine.contents()));
     let truth = truths.pop().unwrap();
