@@ -28,7 +28,9 @@ mod marks;
 mod name;
 mod pages;
 mod paging;
+pub(crate) mod plan;
 mod quotas;
+mod request;
 mod scope_part;
 mod stored;
 mod stripe;
@@ -47,6 +49,7 @@ pub use equality::json_equal;
 pub use image::Captured;
 pub use paging::{Page, PageRequest, RowTooLarge};
 pub use quotas::Quotas;
+pub use request::{PageOf, Request, Rules, Swap};
 pub use stored::Stored;
 pub use stripe::Entry;
 pub use striped_map::{Expiry, Written};
@@ -73,6 +76,18 @@ pub enum Condition<'a> {
     Equals(&'a str),
     /// The entry has this version.
     Version(u64),
+}
+
+impl Condition<'_> {
+    /// Whether it holds of an entry's value and version.
+    pub(crate) fn holds(&self, current: Option<(&Stored, u64)>) -> bool {
+        match (self, current) {
+            (Condition::Absent, current) => current.is_none(),
+            (_, None) => false,
+            (Condition::Equals(expected), Some((stored, _))) => json_equal(stored.bytes(), expected.as_bytes()),
+            (Condition::Version(version), Some((_, current))) => *version == current,
+        }
+    }
 }
 
 /// What a compare-and-set came to.
@@ -248,14 +263,8 @@ impl State {
         self.quotas.check_value(new.len())?;
         let expiry = Expiry::new(expires_at);
         let written = self.map.edit(scope, key, |current| {
-            let holds = match (condition, current) {
-                (Condition::Absent, current) => current.is_none(),
-                (_, None) => false,
-                (Condition::Equals(expected), Some((stored, _))) => json_equal(stored.bytes(), expected.as_bytes()),
-                (Condition::Version(version), Some((_, current))) => *version == current,
-            };
             let out = current.map(|(_, version)| version);
-            Ok(Edit { new: holds.then(|| (new.clone(), expiry)), out })
+            Ok(Edit { new: condition.holds(current).then(|| (new.clone(), expiry)), out })
         })?;
         let Written { outcome: (old, version), position, noted } = written;
         let is_past = expires_at.is_some_and(|at| at <= self.now_ms());

@@ -5,6 +5,7 @@ use super::stored::Stored;
 use super::stripe::Stripe;
 use super::striped_map::StripedMap;
 use crate::codec::json::write_string;
+use crate::error::{WireError, code};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -29,6 +30,18 @@ pub struct RowTooLarge {
     pub key: Box<str>,
     /// Bytes of its text.
     pub bytes: usize,
+}
+
+impl RowTooLarge {
+    /// What the caller is told who allowed `bytes_max`.
+    #[cold]
+    pub(crate) fn into_error(self, bytes_max: usize) -> WireError {
+        let RowTooLarge { key, bytes } = self;
+        let mut name = Vec::new();
+        write_string(&mut name, &key);
+        let name = String::from_utf8_lossy(&name);
+        WireError::new(code::ROW_TOO_LARGE, format!("entry {name} has {bytes} bytes, field `max_bytes` is {bytes_max}"))
+    }
 }
 
 /// What a page is to hold.

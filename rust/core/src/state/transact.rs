@@ -2,6 +2,7 @@
 //! committed as a whole or not at all.
 
 use super::change::ChangeKind;
+use super::plan::{Plan, Staged, Step};
 use super::quotas::Charge;
 use super::stored::Stored;
 use super::stripe::{Address, Entry, Found, Stripe};
@@ -102,21 +103,13 @@ pub enum OpResult {
     Deleted(Option<Stored>),
 }
 
-/// One key while the transaction is worked out.
-struct Staged<'a> {
+/// Where a staged key is in the map.
+#[derive(Clone, Copy)]
+struct Spot<'a> {
     at: Address<'a>,
     stripe: usize,
-    before: Option<Stored>,
-    now: Option<Stored>,
-    expires_at: Option<u64>,
     /// Time and insertion number of a former entry that has expired and is still there.
     due: Option<(u64, u64)>,
-}
-
-/// One thing to do, on a staged key.
-enum Step {
-    Set { staged: usize, new: Stored, created: bool, expires_at: Option<u64> },
-    Delete { staged: usize },
 }
 
 type Guards<'m> = BTreeMap<usize, RwLockWriteGuard<'m, Stripe>>;
@@ -124,9 +117,7 @@ type Guards<'m> = BTreeMap<usize, RwLockWriteGuard<'m, Stripe>>;
 struct Work<'a, 'm> {
     map: &'m StripedMap,
     guards: Guards<'m>,
-    staged: Vec<Staged<'a>>,
-    by_key: HashMap<(&'a str, &'a str), usize>,
-    steps: Vec<Step>,
+    plan: Plan<'a, Spot<'a>>,
     now_ms: u64,
 }
 
@@ -165,12 +156,13 @@ impl StripedMap {
         }
         let mut results = Vec::with_capacity(transaction.ops.len());
         for (index, op) in transaction.ops.iter().enumerate() {
-            match work.step(op, &check_value)? {
+            let staged = work.stage(&op.scope, &op.key);
+            match work.plan.step(staged, op, &check_value)? {
                 Ok(result) => results.push(result),
                 Err(errors) => return nothing(Transacted::OpFailed { index, errors }),
             }
         }
-        if work.steps.is_empty() {
+        if work.plan.steps.is_empty() {
             return nothing(Transacted::Committed(results));
         }
         work.charge()?;
@@ -231,7 +223,7 @@ impl<'a, 'm> Work<'a, 'm> {
         numbers.dedup();
         let guards = numbers.into_iter().map(|number| (number, map.locked(number).stripe.write())).collect();
         let now_ms = map.now_ms();
-        Work { map, guards, staged: Vec::new(), by_key: HashMap::new(), steps: Vec::new(), now_ms }
+        Work { map, guards, plan: Plan::new(), now_ms }
     }
 
     fn version(&self, scope: &str, key: &str) -> Option<u64> {
@@ -242,67 +234,18 @@ impl<'a, 'm> Work<'a, 'm> {
 
     /// The staged key, with what is there now.
     fn stage(&mut self, scope: &'a str, key: &'a str) -> usize {
-        if let Some(&staged) = self.by_key.get(&(scope, key)) {
-            return staged;
-        }
-        let (at, stripe) = self.map.address(scope, key);
-        let (mut before, mut expires_at, mut due) = (None, None, None);
-        if let Some(guard) = self.guards.get(&stripe)
-            && let Some(found) = guard.find(at)
-        {
-            if guard.is_live(found.0, self.now_ms) {
-                before = Some(guard.stored(found).clone());
-                expires_at = guard.expires_at(found.0);
-            } else {
-                due = guard.expires_at(found.0).map(|at| (at, guard.slots[found.0].seq));
+        let (map, guards, now_ms) = (self.map, &self.guards, self.now_ms);
+        self.plan.stage(scope, key, || {
+            let (at, stripe) = map.address(scope, key);
+            let mut spot = Spot { at, stripe, due: None };
+            let found = guards.get(&stripe).and_then(|guard| guard.find(at).map(|found| (guard, found)));
+            let Some((guard, found)) = found else { return (spot, None) };
+            if guard.is_live(found.0, now_ms) {
+                return (spot, Some((guard.stored(found).clone(), guard.expires_at(found.0))));
             }
-        }
-        self.staged.push(Staged { at, stripe, now: before.clone(), before, expires_at, due });
-        self.by_key.insert((scope, key), self.staged.len() - 1);
-        self.staged.len() - 1
-    }
-
-    /// Works out one operation; the inner error is one of its own, which ends the transaction.
-    fn step(
-        &mut self,
-        op: &'a TransactOp<'_>,
-        check_value: impl Fn(&Stored) -> Result<(), WireError>,
-    ) -> Result<Result<OpResult, Vec<OpError>>, WireError> {
-        let staged = self.stage(&op.scope, &op.key);
-        let old = self.staged[staged].now.clone();
-        let (new, expiry, result) = match &op.action {
-            TransactAction::Set { value, expires_at } => {
-                let result = OpResult::Set { old, new: value.clone() };
-                (Some(value.clone()), Expiry::new(*expires_at), result)
-            }
-            TransactAction::Update { update, expiry } => {
-                let applied = update.apply(old.as_ref())?;
-                if !applied.errors.is_empty() {
-                    return Ok(Err(applied.errors));
-                }
-                let new = applied.new.clone();
-                let wrote = new.is_some();
-                let updated = Updated { new: new.clone().or_else(|| old.clone()), old, wrote, errors: Vec::new() };
-                (new, *expiry, OpResult::Updated(updated))
-            }
-            TransactAction::Delete => {
-                let result = OpResult::Deleted(self.staged[staged].now.take());
-                if old.is_some() {
-                    self.staged[staged].expires_at = None;
-                    self.steps.push(Step::Delete { staged });
-                }
-                return Ok(Ok(result));
-            }
-        };
-        if let Some(new) = new {
-            check_value(&new)?;
-            let key = &mut self.staged[staged];
-            let expires_at = expiry.after(key.expires_at);
-            let created = key.now.replace(new.clone()).is_none();
-            key.expires_at = expires_at;
-            self.steps.push(Step::Set { staged, new, created, expires_at });
-        }
-        Ok(Ok(result))
+            spot.due = guard.expires_at(found.0).map(|at| (at, guard.slots[found.0].seq));
+            (spot, None)
+        })
     }
 
     /// Counts what all steps together change, or refuses them.
@@ -312,8 +255,8 @@ impl<'a, 'm> Work<'a, 'm> {
         }
         let mut charges: Vec<Charge<'a>> = Vec::new();
         let mut by_scope: HashMap<&'a str, usize> = HashMap::new();
-        for key in &self.staged {
-            let one = charge(key.at, key.before.as_ref().map(Stored::len), key.now.as_ref().map(Stored::len));
+        for key in &self.plan.staged {
+            let one = charge(key.place.at, key.before.as_ref().map(Stored::len), key.now.as_ref().map(Stored::len));
             let index = *by_scope.entry(one.scope).or_insert(charges.len());
             match charges.get_mut(index) {
                 Some(charge) => {
@@ -329,21 +272,23 @@ impl<'a, 'm> Work<'a, 'm> {
     /// Commits all steps as one; its position, and whether a watch wants to know.
     fn commit(mut self) -> (u64, bool) {
         let mut noted = false;
-        let touched = self.steps.iter().map(Step::staged);
-        let mut due: Vec<_> = touched.filter_map(|staged| Some((self.staged[staged].due?, staged))).collect();
+        let plan = &self.plan;
+        let touched = plan.steps.iter().map(Step::staged);
+        let mut due: Vec<_> = touched.filter_map(|staged| Some((plan.staged[staged].place.due?, staged))).collect();
         due.sort_unstable();
         for (_, staged) in due {
             noted |= self.expire(staged);
         }
-        let ops: Vec<Op<'_, &Stored>> = self.steps.iter().map(|step| step.op(&self.staged)).collect();
+        let plan = &self.plan;
+        let ops: Vec<Op<'_, &Stored>> = plan.steps.iter().map(|step| op(step, &plan.staged)).collect();
         let commit = self.map.log.commit(&ops);
-        for (index, step) in self.steps.iter().enumerate() {
+        for (index, step) in plan.steps.iter().enumerate() {
             let index = index as u64;
-            noted |=
-                step.apply(self.map, &self.staged, &mut self.guards, (commit.position, commit.first + index, index));
+            let commit = (commit.position, commit.first + index, index);
+            noted |= apply(step, self.map, &plan.staged, &mut self.guards, commit);
         }
-        for staged in 0..self.staged.len() {
-            if let Some(at_ms) = self.staged[staged].expires_at {
+        for staged in 0..self.plan.staged.len() {
+            if let Some(at_ms) = self.plan.staged[staged].expires_at {
                 self.map.note_expiry(at_ms);
                 noted |= self.expire(staged);
             }
@@ -353,44 +298,42 @@ impl<'a, 'm> Work<'a, 'm> {
 
     /// Removes a staged key if its time has come.
     fn expire(&mut self, staged: usize) -> bool {
-        let key = &self.staged[staged];
-        let Some(stripe) = self.guards.get_mut(&key.stripe) else { return false };
-        let expired = self.map.expire(stripe, self.map.locked(key.stripe), key.at, self.now_ms);
+        let Spot { at, stripe, .. } = self.plan.staged[staged].place;
+        let Some(guard) = self.guards.get_mut(&stripe) else { return false };
+        let expired = self.map.expire(guard, self.map.locked(stripe), at, self.now_ms);
         expired.is_some_and(|(_, noted)| noted)
     }
 }
 
-impl Step {
-    fn staged(&self) -> usize {
-        match self {
-            Step::Set { staged, .. } | Step::Delete { staged } => *staged,
+fn op<'s>(step: &'s Step, staged: &'s [Staged<'_, Spot<'_>>]) -> Op<'s, &'s Stored> {
+    let Staged { scope, key, .. } = &staged[step.staged()];
+    match step {
+        Step::Set { new, created, expires_at, .. } => {
+            Op::Set { scope, key, value: new, created: *created, expires_at: *expires_at }
         }
+        Step::Delete { .. } => Op::Delete { scope, key },
     }
+}
 
-    fn op<'s>(&'s self, staged: &'s [Staged<'_>]) -> Op<'s, &'s Stored> {
-        let Address { scope, key, .. } = staged[self.staged()].at;
-        match self {
-            Step::Set { new, created, expires_at, .. } => {
-                Op::Set { scope, key, value: new, created: *created, expires_at: *expires_at }
-            }
-            Step::Delete { .. } => Op::Delete { scope, key },
+/// Does a step; `commit` is its position, the insertion number of what it creates, and its place in the commit.
+fn apply(
+    step: &Step,
+    map: &StripedMap,
+    staged: &[Staged<'_, Spot<'_>>],
+    guards: &mut Guards<'_>,
+    commit: (u64, u64, u64),
+) -> bool {
+    let Spot { at, stripe: number, .. } = staged[step.staged()].place;
+    let Some(stripe) = guards.get_mut(&number) else { return false };
+    let locked = map.locked(number);
+    let found: Option<Found> = stripe.find(at);
+    match (step, found) {
+        (Step::Set { new, expires_at, .. }, found) => {
+            map.place(stripe, locked, at, found, new.clone(), *expires_at, commit).1
         }
-    }
-
-    /// Does it; `commit` is its position, the insertion number of what it creates, and its place in the commit.
-    fn apply(&self, map: &StripedMap, staged: &[Staged<'_>], guards: &mut Guards<'_>, commit: (u64, u64, u64)) -> bool {
-        let key = &staged[self.staged()];
-        let Some(stripe) = guards.get_mut(&key.stripe) else { return false };
-        let locked = map.locked(key.stripe);
-        let found: Option<Found> = stripe.find(key.at);
-        match (self, found) {
-            (Step::Set { new, expires_at, .. }, found) => {
-                map.place(stripe, locked, key.at, found, new.clone(), *expires_at, commit).1
-            }
-            (Step::Delete { .. }, Some(found)) => {
-                map.take_out(stripe, locked, key.at, found, ChangeKind::Deleted, (commit.0, commit.2)).1
-            }
-            (Step::Delete { .. }, None) => false,
+        (Step::Delete { .. }, Some(found)) => {
+            map.take_out(stripe, locked, at, found, ChangeKind::Deleted, (commit.0, commit.2)).1
         }
+        (Step::Delete { .. }, None) => false,
     }
 }

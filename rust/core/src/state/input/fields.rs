@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use super::Reason;
 use crate::codec::json::{JsonKind, Members, kind, unescape};
 use crate::limits::JSON_DEPTH_MAX;
-use crate::state::State;
+use crate::state::Rules;
 
 /// A hundred years.
 const TTL_MS: RangeInclusive<u64> = 1..=3_153_600_000_000;
@@ -276,7 +276,7 @@ impl<'a> Fields<'a> {
 
     /// The time from which the entry is gone, of `ttl_ms` or `expires_at`; Unix ms.
     #[inline]
-    pub(in crate::state) fn expires_at(&self, state: &State) -> Result<Option<u64>, Reason> {
+    pub(in crate::state) fn expires_at(&self, rules: &impl Rules) -> Result<Option<u64>, Reason> {
         if self.any(Field::TtlMs).is_none() && self.any(Field::ExpiresAt).is_none() {
             return Ok(None);
         }
@@ -284,7 +284,7 @@ impl<'a> Fields<'a> {
         let expires_at = self.integer(Field::ExpiresAt, EXPIRES_AT)?;
         match (ttl_ms, expires_at) {
             (Some(_), Some(_)) => Err(self.one_of(Field::TtlMs, Field::ExpiresAt)),
-            (Some(ttl_ms), None) => Ok(Some(state.now_ms().saturating_add(ttl_ms))),
+            (Some(ttl_ms), None) => Ok(Some(rules.now_ms().saturating_add(ttl_ms))),
             (None, expires_at) => Ok(expires_at),
         }
     }

@@ -6,7 +6,7 @@ use super::Reason;
 use super::fields::{Field, Fields, Known};
 use crate::codec::json::Elements;
 use crate::limits::JSON_DEPTH_MAX;
-use crate::state::{State, Stored, TransactAction, TransactOp};
+use crate::state::{Rules, Stored, TransactAction, TransactOp};
 
 /// How many items a call may have.
 pub(super) const ITEMS_MAX: usize = 1000;
@@ -15,7 +15,7 @@ const KEY: Known = Known::of(&[Field::Scope, Field::Key]);
 const ENTRY: Known = Known::of(&[Field::Scope, Field::Key, Field::Value, Field::TtlMs, Field::ExpiresAt]);
 
 /// Scope and key of each item.
-type Keys<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
+pub(in crate::state) type Keys<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
 
 /// The items of one array, as JSON text.
 pub(in crate::state) struct Items<'a> {
@@ -71,44 +71,35 @@ impl<'a> Items<'a> {
     }
 
     /// As keys, in `own` scope where they name none.
-    pub(in crate::state) fn keys<'b>(&self, own: Option<&'b str>) -> Result<Keys<'b>, Reason>
-    where
-        'a: 'b,
-    {
+    pub(in crate::state) fn keys(&self, own: Option<&Cow<'a, str>>) -> Result<Keys<'a>, Reason> {
         self.read(KEY, |_, item| Ok((scope(item, own)?, item.string(Field::Key)?)))
     }
 
     /// As keys to be removed.
-    pub(in crate::state) fn deletions<'b>(&self, own: Option<&'b str>) -> Result<Vec<TransactOp<'b>>, Reason>
-    where
-        'a: 'b,
-    {
+    pub(in crate::state) fn deletions(&self, own: Option<&Cow<'a, str>>) -> Result<Vec<TransactOp<'a>>, Reason> {
         let keys = self.keys(own)?.into_iter();
         Ok(keys.map(|(scope, key)| TransactOp { scope, key, action: TransactAction::Delete }).collect())
     }
 
     /// As entries to be set.
-    pub(in crate::state) fn entries<'b>(
+    pub(in crate::state) fn entries(
         &self,
-        own: Option<&'b str>,
-        state: &State,
-    ) -> Result<Vec<TransactOp<'b>>, Reason>
-    where
-        'a: 'b,
-    {
+        own: Option<&Cow<'a, str>>,
+        rules: &impl Rules,
+    ) -> Result<Vec<TransactOp<'a>>, Reason> {
         self.read(ENTRY, |_, item| {
             let (scope, key) = (scope(item, own)?, item.string(Field::Key)?);
             let value = item.required(Field::Value)?;
-            let expires_at = item.expires_at(state)?;
+            let expires_at = item.expires_at(rules)?;
             Ok(TransactOp { scope, key, action: TransactAction::Set { value: Stored::new(value), expires_at } })
         })
     }
 }
 
-fn scope<'a: 'b, 'b>(item: &Fields<'a>, own: Option<&'b str>) -> Result<Cow<'b, str>, Reason> {
+fn scope<'a>(item: &Fields<'a>, own: Option<&Cow<'a, str>>) -> Result<Cow<'a, str>, Reason> {
     match (item.optional_string(Field::Scope)?, own) {
         (Some(scope), _) => Ok(scope),
-        (None, Some(own)) => Ok(Cow::Borrowed(own)),
+        (None, Some(own)) => Ok(own.clone()),
         (None, None) => Err(item.missing(Field::Scope)),
     }
 }

@@ -8,7 +8,7 @@ mod transact;
 use std::borrow::Cow;
 
 pub(super) use fields::{Field, Fields, Known};
-pub(super) use items::Items;
+pub(super) use items::{Items, Keys};
 
 use super::calls::StateCall;
 use crate::codec::json::{JsonError, kind};

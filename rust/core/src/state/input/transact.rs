@@ -3,7 +3,7 @@
 use super::fields::{Field, Fields, Known};
 use super::items::{ITEMS_MAX, Items};
 use super::{Reason, Refusal};
-use crate::state::{Check, Expiry, State, Stored, TransactAction, TransactOp, Transaction, Update};
+use crate::state::{Check, Expiry, Rules, Stored, TransactAction, TransactOp, Transaction, Update};
 
 const CHECK: Known = Known::of(&[Field::Scope, Field::Key, Field::Version, Field::Absent]);
 /// The members of any type of operation.
@@ -12,7 +12,7 @@ const OP: Known =
 
 impl<'a> Transaction<'a> {
     /// Reads the members of the input of `state::transact`, all but `durable`.
-    pub(in crate::state) fn read(input: &Fields<'a>, state: &State) -> Result<Self, Refusal> {
+    pub(in crate::state) fn read(input: &Fields<'a>, rules: &impl Rules) -> Result<Self, Refusal> {
         let checks = input.optional_array(Field::Checks)?;
         let ops = input.array(Field::Ops)?;
         let checks = checks.map_or(Ok(Items::NONE), |checks| Items::of(checks, Field::Checks.name()))?;
@@ -26,7 +26,7 @@ impl<'a> Transaction<'a> {
             return Err(Reason::new(text).into());
         }
         let checks = checks.read(CHECK, |index, item| check(index, item))?;
-        Ok(Transaction { checks, ops: ops.read(OP, |_, item| op(item, state))? })
+        Ok(Transaction { checks, ops: ops.read(OP, |_, item| op(item, rules))? })
     }
 }
 
@@ -40,19 +40,19 @@ fn check<'a>(index: usize, item: &Fields<'a>) -> Result<Check<'a>, Reason> {
     Ok(Check { scope, key, version })
 }
 
-fn op<'a>(item: &Fields<'a>, state: &State) -> Result<TransactOp<'a>, Reason> {
+fn op<'a>(item: &Fields<'a>, rules: &impl Rules) -> Result<TransactOp<'a>, Reason> {
     let kind = item.string(Field::Type)?;
     let scope_and_key = || item.scope_and_key();
     let ((scope, key), action) = match &*kind {
         "set" => {
             let place = scope_and_key()?;
             let value = Stored::new(item.required(Field::Value)?);
-            (place, TransactAction::Set { value, expires_at: item.expires_at(state)? })
+            (place, TransactAction::Set { value, expires_at: item.expires_at(rules)? })
         }
         "update" => {
             let place = scope_and_key()?;
             let update = Update::read(item.array(Field::Ops)?, &item.place_of(Field::Ops))?;
-            (place, TransactAction::Update { update, expiry: item.expires_at(state)?.map_or(Expiry::Keep, Expiry::At) })
+            (place, TransactAction::Update { update, expiry: item.expires_at(rules)?.map_or(Expiry::Keep, Expiry::At) })
         }
         "delete" => (scope_and_key()?, TransactAction::Delete),
         _ => {
