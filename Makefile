@@ -22,7 +22,7 @@ RUST_SDK := $(CACHE)/rust-sdk/debug/steered-worker
 
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust benches/load -name '*.rs' -o -name Cargo.toml)
 
-.PHONY: help setup build run test test-rust test-python test-crash compat-sdks bench lint lint-rust lint-python format docs clean
+.PHONY: help setup build run test test-rust test-python test-crash compat-sdks redis bench lint lint-rust lint-python format docs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,7 +39,7 @@ test: lint test-rust test-python ## Everything that must pass: lint, Rust, Pytho
 test-rust: ## The Rust tests
 	cargo test --workspace --locked --quiet
 
-test-python: $(ENGINE) compat-sdks ## The Python tests, with the published SDKs as clients
+test-python: $(ENGINE) compat-sdks redis ## The Python tests, with the published SDKs as clients
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal $(ARGS)
 
 test-crash: $(ENGINE) compat-sdks ## Ten times the crashes, histories and programs; III_FAST_SEED=N repeats a run
@@ -47,6 +47,12 @@ test-crash: $(ENGINE) compat-sdks ## Ten times the crashes, histories and progra
 	  $(BIN)/python -m pytest -q -n 2 --dist worksteal tests/durability $(ARGS)
 
 compat-sdks: $(NODE_SDKS) $(PYTHON_SDKS) $(RUST_SDK) ## Install the published SDKs into .cache
+
+redis: ## Install redis-server with apt-get when it is missing (needs root then)
+	@command -v redis-server > /dev/null || { \
+	  test "$$(id -u)" = 0 && command -v apt-get > /dev/null || { \
+	    echo "redis-server is missing, and only root can install it here: apt-get install redis-server" >&2; exit 1; }; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq redis-server > /dev/null; }
 
 bench: $(ENGINE) ## Measure; tables go to benches/results
 	$(BIN)/python -m benches $(ARGS)

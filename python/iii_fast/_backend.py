@@ -21,6 +21,8 @@ def create_backend(name: str, limits: Limits, loops: int = 1, storage: Storage =
     if name == "reference":
         if loops != 1:
             raise ConfigError(f"loops is {loops}, but the reference backend runs in one loop: leave it at 1")
+        if storage.redis is not None:
+            raise ConfigError("the state adapter `redis` needs the native backend: leave out --backend reference")
         from iii_fast.reference.backend import ReferenceBackend
 
         return ReferenceBackend(limits, storage=storage)

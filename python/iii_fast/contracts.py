@@ -52,10 +52,22 @@ SyncLevel: TypeAlias = Literal["always", "interval", "never"]
 
 
 @dataclass(frozen=True, slots=True)
+class RedisPlace:
+    """A database of a Redis server. ``user`` and ``password`` are as in its ``AUTH``."""
+
+    host: str
+    port: int = 6379
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    database: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Storage:
     """How state is kept (docs/storage.md). ``directory`` ``None`` is in memory only; then the rest means nothing.
 
-    ``salvage``: start from a damaged directory with what is intact.
+    ``salvage``: start from a damaged directory with what is intact. ``redis``: state is kept there
+    instead (docs/state.md, With Redis).
     """
 
     directory: Path | None = None
@@ -64,6 +76,7 @@ class Storage:
     segment_bytes: int = 64 << 20
     history_bytes_max: int = 16 << 20
     salvage: bool = False
+    redis: RedisPlace | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +88,15 @@ class Recovered:
     bytes_read: int = 0
     torn_bytes: int = 0
     dropped_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RedisStats:
+    """The connections to a Redis server: its address without the password, and calls that wait for it."""
+
+    address: str
+    connected: bool
+    pending: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +117,7 @@ class StorageStats:
     synced: int = 0
     failure: str | None = None
     snapshot_failure: str | None = None
+    redis: RedisStats | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,10 @@ def tell_recovered(recovered: Recovered, directory: Path, seconds: float) -> Non
 
 def tell_place(storage: Storage) -> None:
     """Logs where state is kept."""
+    if storage.redis is not None:
+        redis = storage.redis
+        logger.info("State is kept in Redis at %s:%d, database %d", redis.host, redis.port, redis.database)
+        return
     if storage.directory is None:
         logger.warning("State is kept IN MEMORY ONLY: it ends with the engine")
         return

@@ -184,8 +184,10 @@ class Engine:
             if self._http is not None:
                 http = await self._listen(stack, self._settings.http.host, self._settings.http.port)
             await self._run(worker, http, task_status)
-        if (failure := self._backend.stats().storage.failure) is not None:
-            raise StorageError(f"state could not be written to the end: {failure}")
+        storage = self._backend.stats().storage
+        # What Redis has acknowledged is there, whether or not it can be reached now.
+        if storage.failure is not None and storage.kind != "redis":
+            raise StorageError(f"state could not be written to the end: {storage.failure}")
 
     async def _run(
         self,
@@ -315,7 +317,7 @@ class Engine:
     def _acknowledged(self, position: int) -> bool:
         """Whether the writes up to ``position`` have been answered, so that no goodbye comes before such an answer."""
         storage = self._backend.stats().storage
-        return storage.acknowledged >= position or storage.failure is not None or storage.kind == "memory"
+        return storage.acknowledged >= position or storage.failure is not None or storage.kind != "file"
 
     async def _drain_type(self, kind: TriggerType) -> None:
         self._undrained.add(kind.ids[0])

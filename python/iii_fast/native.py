@@ -11,6 +11,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import astuple
 from typing import Any, Final, Literal
 
 import trio
@@ -24,6 +25,7 @@ from iii_fast.contracts import (
     Limits,
     Outcome,
     Recovered,
+    RedisStats,
     SessionId,
     Stats,
     Storage,
@@ -31,6 +33,7 @@ from iii_fast.contracts import (
     WorkerInfo,
 )
 from iii_fast.errors import WireError, worker_error
+from iii_fast.protocol import Code
 from iii_fast.transport.handshake import HandshakeError, upgrade
 
 log = logging.getLogger(__name__)
@@ -39,6 +42,8 @@ CALLS_TAKEN_MAX: Final = 64
 """Calls taken from the data plane at once."""
 CALLS_S: Final = 0.005
 """How long calls may keep the loop from everything else."""
+REDIS_POLL_S: Final = 0.5
+"""How often it is looked whether Redis has gone away or come back, for the log."""
 IN_MEMORY: Final = Storage()
 
 
@@ -55,7 +60,8 @@ class NativeBackend:
     ) -> None:
         self._limits = limits
         self._storage = storage
-        self._core = _core.Core(limits, loops, storage.history_bytes_max)
+        redis = None if storage.redis is None else astuple(storage.redis)
+        self._core = _core.Core(limits, loops, storage.history_bytes_max, redis)
         self._reactors = self._core.take_reactors()
         self._routes = {"/": "worker", "/otel": "telemetry"}
         if echo_path is not None:
@@ -100,7 +106,22 @@ class NativeBackend:
                 nursery.start_soon(self._run_calls, handlers)
                 for reactor in self._reactors:
                     nursery.start_soon(_run_in_thread, reactor)
+            if self._storage.redis is not None:
+                nursery.start_soon(self._tell_of_redis)
             task_status.started()
+
+    async def _tell_of_redis(self) -> None:
+        """Logs when Redis goes away and when it is back."""
+        told = None
+        while True:
+            _, connected, _, failure = self._core.redis() or ("", True, 0, None)
+            if failure is not None and told is None:
+                log.warning("State cannot be reached: %s", failure)
+                told = failure
+            elif connected and told is not None:
+                log.warning("State can be reached again: Redis is back")
+                told = None
+            await trio.sleep(REDIS_POLL_S)
 
     async def _run_turns(self, reactor: _core.Reactor, handlers: _Handlers) -> None:
         descriptor, turn = reactor.fileno(), reactor.turn
@@ -215,6 +236,8 @@ class NativeBackend:
         self._core.unwatch(scope)
 
     def begin_feed(self) -> int:
+        if self._storage.redis is not None:
+            raise WireError(Code.NOT_SUPPORTED, "state::watch is not supported while state is kept in Redis")
         return self._core.begin_feed()
 
     def read_changes(
@@ -237,6 +260,9 @@ class NativeBackend:
         return Stats(*self._core.stats(), self._storage_stats())
 
     def _storage_stats(self) -> StorageStats:
+        if (redis := self._core.redis()) is not None:
+            address, connected, pending, failure = redis
+            return StorageStats("redis", failure=failure, redis=RedisStats(address, connected, pending))
         keys, live_bytes, disk_bytes, position, acknowledged, synced, failure, _, snapshot_failure = (
             self._core.storage()
         )

@@ -18,7 +18,8 @@ from iii_fast.config import (
     StateSettings,
     read_config,
 )
-from iii_fast.contracts import Limits, Storage
+from iii_fast.config.overrides import Overrides
+from iii_fast.contracts import Limits, RedisPlace, Storage
 from iii_fast.errors import ConfigError
 
 OFF_HTTP = HttpSettings(enabled=False)
@@ -251,6 +252,26 @@ def test_where_state_is_kept(adapter: str, block: str, storage: Storage) -> None
 )
 def test_state_is_durable_when_nothing_is_said(text: str) -> None:
     assert read(text).settings.storage == Storage(Path("data"))
+
+
+REDIS = {
+    "nothing": ("{}", RedisPlace("localhost")),
+    "a name": ("{redis_url: 'redis://cache.test'}", RedisPlace("cache.test")),
+    "a port and a database": ("{redis_url: 'redis://[::1]:7000/12'}", RedisPlace("::1", 7000, database=12)),
+    "a password": ("{redis_url: 'redis://:p%40s%2Fs@h/'}", RedisPlace("h", password="p@s/s")),
+    "a user": ("{redis_url: 'redis://me:secret@h'}", RedisPlace("h", 6379, "me", "secret")),
+}
+
+
+@pytest.mark.parametrize(("block", "place"), REDIS.values(), ids=REDIS.keys())
+@pytest.mark.parametrize("adapter", ["name: redis", "class: 'modules::state::adapters::RedisAdapter'"])
+def test_state_in_redis(adapter: str, block: str, place: RedisPlace) -> None:
+    text = f"workers: [{{name: state, config: {{max_value_bytes: 9, adapter: {{{adapter}, config: {block}}}}}}}]"
+    configuration = read(text)
+    assert (configuration.settings.storage, configuration.warnings) == (Storage(redis=place), ())
+    assert place.password is None or place.password not in repr(configuration)
+    for flag in (Overrides(in_memory=True), Overrides(data_dir=Path("d"))):
+        assert flag.apply(configuration.settings).storage.redis is None
 
 
 QUOTAS = ("value", "key", "scope", "total")

@@ -11,8 +11,10 @@ from iii_fast.errors import ConfigError
 
 ELSEWHERE = (
     "is not supported yet, and state would not be where you want it; "
-    "use `kv`, which keeps it in files of this engine, or remove `adapter`"
+    "use `kv`, which keeps it in files of this engine, `redis`, or remove `adapter`"
 )
+REDIS_URL = "expected redis://[user:password@]host[:port][/database]"
+IN_REDIS = "cannot be held with state in Redis, where other engines write as well; bound it there (maxmemory)"
 
 ERRORS = {
     "missing variable": (
@@ -114,9 +116,43 @@ ERRORS = {
         "workers: [{name: queue, config: {queue_configs: {a: {concurrency: 0}}}}]",
         "c.yaml:1: queue.queue_configs.a.concurrency is 0, expected an integer from 1 to 1000000",
     ),
-    "state in redis": (
-        "workers:\n- name: state\n  config:\n    adapter: {name: redis, config: {redis_url: 'redis://x'}}",
-        f"c.yaml:4: state adapter `redis` {ELSEWHERE}",
+    "redis by another protocol": (
+        "workers:\n- name: state\n  config:\n    adapter: {name: redis, config: {redis_url: 'http://x'}}",
+        f"c.yaml:4: state.adapter.config.redis_url is not understood, {REDIS_URL}",
+    ),
+    "redis without a host": (
+        "workers:\n- name: state\n  config:\n    adapter: {name: redis, config: {redis_url: 'redis://'}}",
+        f"c.yaml:4: state.adapter.config.redis_url is not understood, {REDIS_URL}",
+    ),
+    "redis by TLS": (
+        "workers: [{name: state, config: {adapter: {name: redis, config: {redis_url: 'rediss://x'}}}}]",
+        "c.yaml:1: state.adapter.config.redis_url asks for TLS, which is not supported: connect through a tunnel, "
+        "or use redis://",
+    ),
+    "redis with a port that is none": (
+        "workers: [{name: state, config: {adapter: {name: redis, config: {redis_url: 'redis://:secret@x:port'}}}}]",
+        "c.yaml:1: state.adapter.config.redis_url is not a URL (Port could not be cast to integer value as 'port'), "
+        f"{REDIS_URL}",
+    ),
+    "redis with a name as database": (
+        "workers: [{name: state, config: {adapter: {name: redis, config: {redis_url: 'redis://x/main'}}}}]",
+        'c.yaml:1: state.adapter.config.redis_url names database "main", expected a number',
+    ),
+    "redis with options": (
+        "workers: [{name: state, config: {adapter: {name: redis, config: {redis_url: 'redis://x/0?tls=1'}}}}]",
+        f"c.yaml:1: state.adapter.config.redis_url has options behind it, which are not supported; {REDIS_URL}",
+    ),
+    "redis with a user alone": (
+        "workers: [{name: state, config: {adapter: {name: redis, config: {redis_url: 'redis://me@x'}}}}]",
+        f"c.yaml:1: state.adapter.config.redis_url names a user without a password, {REDIS_URL}",
+    ),
+    "quota of a scope in redis": (
+        "workers: [{name: state, config: {adapter: {name: redis}, max_scope_bytes: 5}}]",
+        f"c.yaml:1: state.max_scope_bytes {IN_REDIS}",
+    ),
+    "quota of everything in redis": (
+        "workers: [{name: state, config: {adapter: {name: redis}, max_total_bytes: 5}}]",
+        f"c.yaml:1: state.max_total_bytes {IN_REDIS}",
     ),
     "state in another engine": (
         "modules:\n- class: modules::state::StateModule\n"

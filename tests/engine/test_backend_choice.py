@@ -10,7 +10,7 @@ import pytest
 
 from iii_fast import _backend
 from iii_fast._backend import EXTENSION, create_backend
-from iii_fast.contracts import Limits
+from iii_fast.contracts import Limits, RedisPlace, Storage
 from iii_fast.errors import BackendMissingError, ConfigError
 
 
@@ -21,6 +21,11 @@ def test_reference_is_made_by_name() -> None:
 def test_reference_has_one_loop() -> None:
     with pytest.raises(ConfigError, match="loops is 2"):
         create_backend("reference", Limits(), 2)
+
+
+def test_reference_knows_no_redis() -> None:
+    with pytest.raises(ConfigError, match="the state adapter `redis` needs the native backend"):
+        create_backend("reference", Limits(), storage=Storage(redis=RedisPlace("localhost")))
 
 
 def test_unknown_names_are_refused() -> None:

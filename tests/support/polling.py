@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+import trio
+
 from tests.support.deadlines import ANSWER_S
 
 T = TypeVar("T")
@@ -22,3 +24,9 @@ def eventually(attempt: Callable[[], T], *, timeout_s: float = ANSWER_S) -> T:
             if time.monotonic() > deadline:
                 raise
         time.sleep(PAUSE_S)
+
+
+async def until(wanted: Callable[[], bool]) -> None:
+    """Returns when ``wanted`` holds; whoever calls bounds the time."""
+    while not wanted():  # noqa: ASYNC110 - another process gives no sign
+        await trio.sleep(PAUSE_S)

@@ -47,4 +47,9 @@ def _status(sick: bool) -> str:
 
 def _state(storage: StorageStats) -> dict[str, Any]:
     """Where state is and how far its writes have come; failures only when there are any."""
-    return {name: value for name, value in asdict(storage).items() if value is not None or not name.endswith("failure")}
+    details = {name: value for name, value in asdict(storage).items() if value is not None or name == "sync"}
+    if storage.redis is not None:
+        # Positions and sizes are Redis' own.
+        failure = {} if storage.failure is None else {"failure": storage.failure}
+        return {"kind": storage.kind, **asdict(storage.redis), **failure}
+    return details

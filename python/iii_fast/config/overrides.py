@@ -97,7 +97,8 @@ class Overrides:
         directory = None if self.in_memory else self.data_dir or storage.directory
         if self.salvage and directory is None:
             raise ConfigError("--salvage needs a directory, but state is kept in memory only: name it with --data-dir")
-        return replace(storage, directory=directory, salvage=self.salvage or storage.salvage)
+        redis = None if self.in_memory or self.data_dir else storage.redis
+        return replace(storage, directory=directory, salvage=self.salvage or storage.salvage, redis=redis)
 
 
 def _integer(given: tuple[str, str] | None, low: int, high: int) -> int | None:

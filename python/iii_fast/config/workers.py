@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from iii_fast.config import catalogue
+from iii_fast.config.redis_url import DEFAULT_URL, parse
 from iii_fast.config.report import Place, fail, suggestion
 from iii_fast.config.section import Section, one_of
 from iii_fast.config.settings import (
@@ -24,7 +25,7 @@ from iii_fast.config.settings import (
     StateSettings,
 )
 from iii_fast.config.tree import Scalar, Table
-from iii_fast.contracts import Storage, SyncLevel
+from iii_fast.contracts import RedisPlace, Storage, SyncLevel
 
 PORT_MAX: Final = 65_535
 DURATION_MS_MAX: Final = 24 * 60 * 60 * 1000
@@ -111,6 +112,13 @@ def read_state(section: Section) -> tuple[StateSettings, Storage]:
     """``iii-state``: switches, quotas, and where state is kept."""
     storage = _read_storage(section)
     section.accepted("save_interval_ms")
+    if storage.redis is not None:
+        for key in ("max_scope_bytes", "max_total_bytes"):
+            if section.has(key):
+                why = (
+                    "cannot be held with state in Redis, where other engines write as well; bound it there (maxmemory)"
+                )
+                fail(section.place_of(key), f"{section.path(key)} {why}")
     settings = StateSettings(
         triggers_enabled=section.boolean("triggers_enabled", StateSettings().triggers_enabled),
         max_value_bytes=section.optional_integer("max_value_bytes", 1, BYTES_MAX),
@@ -123,15 +131,28 @@ def read_state(section: Section) -> tuple[StateSettings, Storage]:
 
 def _read_storage(section: Section) -> Storage:
     adapter = _Adapter.read(section, catalogue.STATE_ADAPTERS, "kv")
-    if adapter.name != "kv":
+    if adapter.name == "redis":
+        storage = Storage(redis=_read_redis(adapter.section))
+    elif adapter.name == "kv":
+        storage = _read_kv(adapter.section) if adapter.section else DEFAULT_STORAGE
+    else:
         fail(
             adapter.place,
             f"{section.name} adapter `{adapter.name}` is not supported yet, and state would not be where you want it; "
-            "use `kv`, which keeps it in files of this engine, or remove `adapter`",
+            "use `kv`, which keeps it in files of this engine, `redis`, or remove `adapter`",
         )
-    storage = _read_kv(adapter.section) if adapter.section else DEFAULT_STORAGE
     adapter.finish()
     return storage
+
+
+def _read_redis(section: Section | None) -> RedisPlace:
+    """The block of the adapter ``redis``."""
+    url = section.string("redis_url", DEFAULT_URL) if section else DEFAULT_URL
+    try:
+        return parse(url)
+    except ValueError as error:
+        assert section is not None
+        fail(section.place_of("redis_url"), f"{section.path('redis_url')} {error}")
 
 
 def _read_kv(kv: Section) -> Storage:

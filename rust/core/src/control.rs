@@ -11,6 +11,7 @@ use crate::outcome::{Reply, Settlement, give_up_if_flooded, write};
 use crate::parts::Parts;
 use crate::peer::SessionId;
 use crate::registry::Provider;
+use crate::remote::Caller;
 use crate::state::{self, StateCall};
 use std::sync::atomic::Ordering;
 
@@ -58,6 +59,10 @@ impl Core {
     fn try_invoke(&self, invocation: &ControlInvocation, router: &mut impl Router) -> Result<(), WireError> {
         let ControlInvocation { ticket, function_id, data, metadata, traceparent, baggage } = invocation;
         if let Some(call) = StateCall::from_function_id(function_id) {
+            if let Some(remote) = &self.remote {
+                let pipeline = router.pipeline().ok_or_else(|| remote.refused())?;
+                return pipeline.submit(self, remote, || Caller::Control(*ticket), call, data);
+            }
             let served = state::serve(&self.state, call, data)?;
             if served.noted {
                 self.calls.announce();

@@ -9,6 +9,7 @@ use crate::log::Log;
 use crate::outcome::{Settlement, deliver};
 use crate::peer::{Directory, Peer, SessionId};
 use crate::registry::Registry;
+use crate::remote::Remote;
 use crate::state::State;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,8 +21,10 @@ const EXPIRED_AT_ONCE_MAX: usize = 4096;
 pub struct Core {
     /// Bounds, fixed at start.
     pub limits: Limits,
-    /// Key-value state.
+    /// Key-value state; empty when it is kept elsewhere.
     pub state: State,
+    /// The server that keeps it instead.
+    pub remote: Option<Remote>,
     /// Who provides what.
     pub registry: Registry,
     /// Who waits for what.
@@ -64,7 +67,13 @@ impl Counters {
 impl Core {
     /// An empty engine; `wake` tells the control loop to fetch calls.
     pub fn new(limits: Limits, wake: Box<dyn Wake>) -> Self {
+        Self::with_remote(limits, wake, None)
+    }
+
+    /// As [`Core::new`], with state in `remote`.
+    pub fn with_remote(limits: Limits, wake: Box<dyn Wake>, remote: Option<Remote>) -> Self {
         Core {
+            remote,
             state: State::new(limits.stripes, limits.quotas, Arc::new(Log::new(limits.history_bytes_max))),
             registry: Registry::default(),
             invocations: Invocations::new(limits.invocations_in_flight_max),

@@ -15,6 +15,7 @@ use crate::outcome::{IdText, Reply, Settlement, complete_error, deliver};
 use crate::parts::Parts;
 use crate::peer::{Peer, SessionId};
 use crate::registry::{Function, Provider, Refusal};
+use crate::remote::{Caller, Pipeline, Remote};
 use crate::state::{self, StateCall};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -35,6 +36,12 @@ pub trait Router {
 
     /// A session pauses until the journal has caught up.
     fn await_journal(&mut self);
+
+    /// The connection to the server that keeps state, if one does.
+    fn pipeline(&mut self) -> Option<&mut Pipeline>;
+
+    /// Whether so much waits for that server that sessions have to pause.
+    fn is_pipeline_full(&self) -> bool;
 
     /// Bytes that wait for a peer of this reactor.
     fn waiting(&self, session: SessionId) -> usize;
@@ -177,6 +184,9 @@ impl<R: Router> Dispatch<'_, R> {
         invocation_id: Option<&str>,
         call: StateCall,
     ) -> Result<(), WireError> {
+        if let Some(remote) = &self.core.remote {
+            return self.remote_call(remote, envelope, invocation_id, call);
+        }
         let served = state::serve(&self.core.state, call, envelope.data())?;
         if served.noted {
             self.core.calls.announce();
@@ -197,6 +207,24 @@ impl<R: Router> Dispatch<'_, R> {
             reply.result(outbox, &served.answer, served.receipt.is_some());
         }
         Ok(())
+    }
+
+    /// A state call that another server answers.
+    #[inline(never)] // what is served here stays as short as it was
+    fn remote_call(
+        &mut self,
+        remote: &Remote,
+        envelope: &Envelope<'_>,
+        invocation_id: Option<&str>,
+        call: StateCall,
+    ) -> Result<(), WireError> {
+        let peer = self.peer;
+        let caller = || match (invocation_id, envelope.function_id) {
+            (Some(invocation_id), Some(function_id)) => Caller::worker(peer, invocation_id, function_id),
+            _ => Caller::Void,
+        };
+        let pipeline = self.router.pipeline().ok_or_else(|| remote.refused())?;
+        pipeline.submit(self.core, remote, caller, call, envelope.data())
     }
 
     fn relay(

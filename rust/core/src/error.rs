@@ -55,6 +55,8 @@ pub mod code {
     pub const DURABILITY_UNAVAILABLE: &str = "DURABILITY_UNAVAILABLE";
     /// Nothing can be written any more.
     pub const STORAGE_FAILED: &str = "STORAGE_FAILED";
+    /// The server that keeps state cannot be reached, or does not do what it is asked.
+    pub const STORAGE_UNAVAILABLE: &str = "STORAGE_UNAVAILABLE";
     /// Older changes than those that are remembered.
     pub const HISTORY_LOST: &str = "HISTORY_LOST";
     /// Fills a worker's error that has no code.
@@ -63,7 +65,7 @@ pub mod code {
     pub const FUNCTION_NAMESPACE_CONFLICT: &str = "FUNCTION_NAMESPACE_CONFLICT";
 
     /// All of them.
-    pub const ALL: [&str; 20] = [
+    pub const ALL: [&str; 21] = [
         FUNCTION_NOT_FOUND,
         INVOCATION_STOPPED,
         INVALID_MESSAGE,
@@ -81,6 +83,7 @@ pub mod code {
         ROW_TOO_LARGE,
         DURABILITY_UNAVAILABLE,
         STORAGE_FAILED,
+        STORAGE_UNAVAILABLE,
         HISTORY_LOST,
         UNKNOWN,
         FUNCTION_NAMESPACE_CONFLICT,

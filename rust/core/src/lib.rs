@@ -19,6 +19,7 @@ pub mod outcome;
 pub mod parts;
 pub mod peer;
 pub mod registry;
+pub mod remote;
 pub mod session;
 pub mod state;
 pub mod ws;

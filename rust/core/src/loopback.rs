@@ -10,6 +10,7 @@ use crate::limits::Limits;
 use crate::log::Receipt;
 use crate::outbox::Outbox;
 use crate::peer::SessionId;
+use crate::remote::Pipeline;
 use crate::session::{Role, Session};
 use crate::ws::{self, Status};
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,6 +32,13 @@ impl Router for Outboxes {
     }
     fn hold(&mut self, _receipt: Receipt, _call: Call) {}
     fn await_journal(&mut self) {}
+    // State is always in the map here.
+    fn pipeline(&mut self) -> Option<&mut Pipeline> {
+        None
+    }
+    fn is_pipeline_full(&self) -> bool {
+        false
+    }
     fn waiting(&self, session: SessionId) -> usize {
         self.open.get(&session).map_or(0, Outbox::len)
     }

@@ -116,7 +116,12 @@ impl<R: Router> Inbound<'_, R> {
             return Flow::Stop;
         }
         let outbox_full = self.router.waiting(self.id) > self.core.limits.outbox_throttle_bytes;
-        if outbox_full || self.awaited.is_some() || self.calls_full() || self.log_full() {
+        if outbox_full
+            || self.awaited.is_some()
+            || self.calls_full()
+            || self.log_full()
+            || self.router.is_pipeline_full()
+        {
             return Flow::Pause;
         }
         Flow::Continue

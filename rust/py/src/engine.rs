@@ -8,6 +8,7 @@ use iii_fast_core::limits::Limits;
 use iii_fast_core::log::history::Filter;
 use iii_fast_core::peer::SessionId;
 use iii_fast_core::registry::Provider;
+use iii_fast_core::remote::{Address, Remote};
 use iii_fast_journal::Journal;
 use iii_fast_reactor::inbox::{Adoption, Command, Inbox, Purpose};
 use iii_fast_reactor::poller::Waker;
@@ -56,10 +57,17 @@ impl Core {
 #[pymethods]
 impl Core {
     #[new]
-    fn new(limits: &Bound<'_, PyAny>, reactor_count: usize, history_bytes_max: usize) -> PyResult<Self> {
+    #[pyo3(signature = (limits, reactor_count, history_bytes_max, redis = None))]
+    fn new(
+        limits: &Bound<'_, PyAny>,
+        reactor_count: usize,
+        history_bytes_max: usize,
+        redis: Option<RedisPlace>,
+    ) -> PyResult<Self> {
         let calls = Arc::new(Waker::new()?);
         let limits = Limits { history_bytes_max, ..limits::from_python(limits)? };
-        let data = Arc::new(data::Core::new(limits, Box::new(CallsWaker(calls.clone()))));
+        let remote = redis.map(|redis| Remote::new(address(redis), reactor_count));
+        let data = Arc::new(data::Core::with_remote(limits, Box::new(CallsWaker(calls.clone())), remote));
         let reactors = reactors(&data, reactor_count)?;
         let inboxes = reactors.iter().map(iii_fast_reactor::Reactor::inbox).collect();
         Ok(Core { data, calls, inboxes, reactors: Mutex::new(reactors), journal: OnceLock::new() })
@@ -292,18 +300,31 @@ impl Core {
         self.data.directory.all().iter().map(row).collect()
     }
 
+    /// `(address, connected, pending, failure)` of the Redis server that keeps state, if one does.
+    fn redis(&self) -> Option<(String, bool, usize, Option<String>)> {
+        let remote = self.data.remote.as_ref()?;
+        Some((remote.shown().to_owned(), remote.is_connected(), remote.pending(), remote.failure()))
+    }
+
     /// `(connections, invocations_in_flight, messages_in, messages_ignored, telemetry_frames, telemetry_bytes)`.
     fn stats(&self) -> (u64, u64, u64, u64, u64, u64) {
         let counters = &self.data.counters;
         (
             counters.connections.load(Ordering::Relaxed),
-            self.data.invocations.in_flight() as u64,
+            self.data.invocations.in_flight() as u64 + self.data.remote.as_ref().map_or(0, Remote::pending) as u64,
             counters.messages_in.load(Ordering::Relaxed),
             counters.messages_ignored.load(Ordering::Relaxed),
             counters.telemetry_frames.load(Ordering::Relaxed),
             counters.telemetry_bytes.load(Ordering::Relaxed),
         )
     }
+}
+
+/// Where Redis is: host, port, user, password, number of the database.
+type RedisPlace = (String, u16, Option<String>, Option<String>, u32);
+
+fn address((host, port, user, password, database): RedisPlace) -> Address {
+    Address { host, port, user, password, database }
 }
 
 /// One loop over its own connections.

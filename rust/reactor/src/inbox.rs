@@ -88,6 +88,8 @@ pub enum Command {
     Resume,
     /// More is acknowledged by the journal, or it has failed.
     Acknowledged,
+    /// An attempt to connect to the server that keeps state has come to its end.
+    Upstream(Result<TcpStream, String>),
     /// Return from `run`.
     Stop,
 }

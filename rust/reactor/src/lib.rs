@@ -10,5 +10,6 @@ mod liveness;
 pub mod poller;
 mod reactor;
 mod shield;
+mod upstream;
 
 pub use reactor::{Reactor, Turn, reactors};

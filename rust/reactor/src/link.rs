@@ -10,6 +10,7 @@ use iii_fast_core::log::{Progress, Receipt};
 use iii_fast_core::outbox::Outbox;
 use iii_fast_core::outcome::fail_held;
 use iii_fast_core::peer::SessionId;
+use iii_fast_core::remote::Pipeline;
 use slab::Slab;
 use std::io::{self, IoSlice, Write};
 use std::net::{Shutdown, TcpStream};
@@ -142,6 +143,8 @@ pub(crate) struct Links {
     batch: u64,
     /// Whether sessions here are paused until the journal has caught up.
     pub(crate) awaiting_journal: bool,
+    /// State calls on their way to the server that keeps state, if one does.
+    pub(crate) pipeline: Option<Box<Pipeline>>,
 }
 
 impl Links {
@@ -158,6 +161,7 @@ impl Links {
             held_calls: Vec::new(),
             batch: 0,
             awaiting_journal: false,
+            pipeline: None,
         }
     }
 
@@ -294,6 +298,15 @@ impl Router for Links {
 
     fn await_journal(&mut self) {
         self.awaiting_journal = true;
+    }
+
+    fn pipeline(&mut self) -> Option<&mut Pipeline> {
+        self.pipeline.as_deref_mut()
+    }
+
+    #[inline]
+    fn is_pipeline_full(&self) -> bool {
+        self.pipeline.as_ref().is_some_and(|pipeline| pipeline.is_full())
     }
 
     fn waiting(&self, session: SessionId) -> usize {

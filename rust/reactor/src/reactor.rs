@@ -4,6 +4,7 @@ use crate::inbox::{Adoption, Command, Inbox, JournalListener, Purpose};
 use crate::link::{INITIAL_INTEREST, Link, Links, Phase};
 use crate::poller::{EVENTS_MAX, Interest, Poller, Ready, Ticker};
 use crate::shield::{BUG, shielded};
+use crate::upstream::{UPSTREAM_TOKEN, Upstream};
 use iii_fast_core::core::{Core, Counters};
 use iii_fast_core::dispatch::Router;
 use iii_fast_core::peer::SessionId;
@@ -46,6 +47,7 @@ pub struct Reactor {
     pub(crate) poller: Poller,
     ticker: Ticker,
     pub(crate) links: Links,
+    pub(crate) upstream: Option<Upstream>,
     /// By slot, as `links`.
     sessions: Vec<Option<Box<Session>>>,
     ready: Vec<Ready>,
@@ -79,11 +81,14 @@ impl Reactor {
         poller.add(&ticker, TICK_TOKEN, READ_ONLY)?;
         let listener = JournalListener { inbox: inbox.clone(), core: Arc::downgrade(&core), for_control: index == 0 };
         core.state.log().listen(Box::new(listener));
+        let mut links = Links::new(usize::from(index), others.len());
+        let upstream = Upstream::begin(&core, index, &inbox, &mut links)?;
         Ok(Reactor {
             index,
             core,
             inbox,
-            links: Links::new(usize::from(index), others.len()),
+            links,
+            upstream,
             others,
             poller,
             ticker,
@@ -139,7 +144,9 @@ impl Reactor {
                 TICK_TOKEN => {
                     self.ticker.clear();
                     self.look_after_liveness();
+                    self.with_upstream(Upstream::tick);
                 }
+                UPSTREAM_TOKEN => self.upstream_ready(event),
                 token => self.socket_ready(SessionId::from_number(token), event),
             }
         }
@@ -150,6 +157,7 @@ impl Reactor {
         }
         self.begin_closings();
         self.hand_over();
+        self.write_upstream();
         self.write_dirty();
         self.send_staged();
         Ok(match count {
@@ -226,7 +234,10 @@ impl Reactor {
         match status {
             // `Ended`: replaced by another connection, whose message begins the close handshake with this one.
             Status::Open | Status::Ended => self.pause_if_full(slot),
-            Status::Paused => self.pause(slot, true),
+            Status::Paused => {
+                self.pause(slot, true);
+                self.note_full_upstream();
+            }
             Status::Closed(frame) => {
                 let reason = frame.describe();
                 self.finish(slot, &frame.payload(), &reason);
@@ -269,7 +280,11 @@ impl Reactor {
         let Some(link) = self.links.slab.get(slot) else { return false };
         let Some(session) = self.sessions.get(slot).and_then(Option::as_ref) else { return false };
         let room = link.outbox.len() <= self.core.limits.outbox_throttle_bytes / 2;
-        link.paused && link.phase == Phase::Open && room && session.may_resume(&self.core)
+        link.paused
+            && link.phase == Phase::Open
+            && room
+            && session.may_resume(&self.core)
+            && !self.links.is_pipeline_full()
     }
 
     /// Throws input away while the close handshake ends.
@@ -350,7 +365,12 @@ impl Reactor {
                 core.settle(session, &invocation_id, &function_id, &answered, links);
             }
             Command::Invoke(invocation) => core.invoke(&invocation, links),
-            Command::Forget(ticket) => core.invocations.forget(ticket),
+            Command::Forget(ticket) => {
+                core.invocations.forget(ticket);
+                if let Some(pipeline) = links.pipeline() {
+                    pipeline.forget(ticket);
+                }
+            }
             Command::Close { session, code, reason } => {
                 links.release(core);
                 if links.find(session).is_some() {
@@ -369,11 +389,12 @@ impl Reactor {
                 self.after_acknowledgement();
                 self.core.announce_acknowledged();
             }
+            Command::Upstream(outcome) => self.upstream_connected(outcome),
             Command::Stop => self.stopped = true,
         }
     }
 
-    fn resume_all(&mut self) {
+    pub(crate) fn resume_all(&mut self) {
         let paused: Vec<usize> = self.links.slab.iter().filter(|(_, link)| link.paused).map(|(slot, _)| slot).collect();
         for slot in &paused {
             self.resume(*slot);

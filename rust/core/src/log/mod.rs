@@ -202,6 +202,11 @@ impl Log {
         self.listeners.write().push(listener);
     }
 
+    /// Positions up to this one were given out elsewhere: state is not kept here.
+    pub(crate) fn observe(&self, position: u64) {
+        self.last.fetch_max(position, Ordering::Relaxed);
+    }
+
     // --- looking ---------------------------------------------------------------------------------------------------
 
     /// The last position that was given out; while others write, no instant in particular.

@@ -1,8 +1,8 @@
 //! `state::*` from JSON text to an [`Answer`] (docs/wire.md 17 to 21, docs/state.md).
 
 use super::answer::{Answer, Served};
-use super::input::{Field, Known};
-use super::request::{PageOf, Request, Rules, Swap};
+use super::input::{Field, Fields, Known, Refusal};
+use super::request::{self, PageOf, Request, Rules, SetOf, Swap};
 use super::{OpResult, PageRequest, State, Stored, Transacted, Transaction, Written};
 use crate::error::WireError;
 use crate::log::Receipt;
@@ -88,16 +88,44 @@ impl Rules for State {
 /// is written.
 #[inline]
 pub fn serve(state: &State, call: StateCall, data: &str) -> Result<Served, WireError> {
-    match Request::read(call, data, state)? {
-        Request::Get { scope, key, meta: false } => Ok(Served::read(value(state.get(&scope, &key)))),
-        Request::Get { scope, key, meta: true } => {
-            Ok(Served::read(state.entry(&scope, &key).map_or(Answer::Absent, Answer::Entry)))
-        }
-        Request::Set { scope, key, value, expires_at, durable } => {
-            let new = Stored::new(value);
-            let written = state.set(&scope, &key, new.clone(), expires_at)?;
-            Ok(served(written, durable, |old, _| Answer::Set { old, new }))
-        }
+    match call {
+        // Most calls: not by way of a request, which is large to hand around.
+        StateCall::Get | StateCall::Set => get_or_set(state, call, data).map_err(|refusal| refusal.in_call(call)),
+        _ => serve_request(state, Request::read(call, data, state)?),
+    }
+}
+
+#[inline(always)] // of every other call
+fn get_or_set(state: &State, call: StateCall, data: &str) -> Result<Served, Refusal> {
+    let mut input = Fields::new(call.known());
+    input.read_input(data, false)?;
+    if call == StateCall::Get {
+        let (scope, key, meta) = request::get(&input)?;
+        return Ok(get(state, &scope, &key, meta));
+    }
+    Ok(set(state, &request::set(&input, state)?)?)
+}
+
+#[inline(always)] // of every other call
+fn get(state: &State, scope: &str, key: &str, meta: bool) -> Served {
+    Served::read(if meta {
+        state.entry(scope, key).map_or(Answer::Absent, Answer::Entry)
+    } else {
+        value(state.get(scope, key))
+    })
+}
+
+#[inline(always)] // of every other call
+fn set(state: &State, of: &SetOf<'_>) -> Result<Served, WireError> {
+    let new = Stored::new(of.value);
+    let written = state.set(&of.scope, &of.key, new.clone(), of.expires_at)?;
+    Ok(served(written, of.durable, |old, _| Answer::Set { old, new }))
+}
+
+fn serve_request(state: &State, request: Request<'_>) -> Result<Served, WireError> {
+    match request {
+        Request::Get { scope, key, meta } => Ok(get(state, &scope, &key, meta)),
+        Request::Set(of) => set(state, &of),
         Request::Delete { scope, key, durable } => {
             Ok(served(state.delete(&scope, &key)?, durable, |old, _| value(old)))
         }
@@ -105,12 +133,6 @@ pub fn serve(state: &State, call: StateCall, data: &str) -> Result<Served, WireE
             let written = state.update(&scope, &key, &update, expiry)?;
             Ok(served(written, durable, |updated, _| Answer::Updated(updated)))
         }
-        other => serve_more(state, other),
-    }
-}
-
-fn serve_more(state: &State, request: Request<'_>) -> Result<Served, WireError> {
-    match request {
         Request::List { scope } => Ok(Served::read(Answer::Values(state.list(&scope)))),
         Request::ListKeys { scope, prefix } => {
             Ok(Served::read(Answer::Keys(state.list_keys(&scope, prefix.as_deref()))))
@@ -146,7 +168,7 @@ fn serve_more(state: &State, request: Request<'_>) -> Result<Served, WireError> 
             let written = state.transact(&transaction)?;
             Ok(served(written, durable, |outcome, version| Answer::of_transaction(&transaction, outcome, version)))
         }
-        _ => Ok(Served::read(Answer::Groups(state.list_groups()))),
+        Request::ListGroups => Ok(Served::read(Answer::Groups(state.list_groups()))),
     }
 }
 

@@ -10,7 +10,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 /// Entries that one page looks at, with or without the prefix: how long it may hold the locks.
-pub(super) const PAGE_LOOKED_MAX: usize = 10_000;
+pub(crate) const PAGE_LOOKED_MAX: usize = 10_000;
 
 /// One page of a scope.
 #[derive(Debug, Clone)]

@@ -20,7 +20,7 @@ pub struct Quotas {
 
 impl Quotas {
     /// Whether the names may be written.
-    pub(super) fn check_names(&self, scope: &str, key: &str) -> Result<(), WireError> {
+    pub(crate) fn check_names(&self, scope: &str, key: &str) -> Result<(), WireError> {
         let Some(max) = self.key_bytes_max else { return Ok(()) };
         for (what, name) in [("scope", scope), ("key", key)] {
             if name.len() > max {
@@ -33,7 +33,7 @@ impl Quotas {
     }
 
     /// Whether a value may be written.
-    pub(super) fn check_value(&self, bytes: usize) -> Result<(), WireError> {
+    pub(crate) fn check_value(&self, bytes: usize) -> Result<(), WireError> {
         match self.value_bytes_max {
             Some(max) if bytes > max => {
                 let text = format!("value of {bytes} bytes exceeds the configured max_value_bytes limit of {max}");

@@ -25,7 +25,7 @@ pub trait Rules {
 #[derive(Debug)]
 pub enum Request<'a> {
     Get { scope: Cow<'a, str>, key: Cow<'a, str>, meta: bool },
-    Set { scope: Cow<'a, str>, key: Cow<'a, str>, value: &'a str, expires_at: Option<u64>, durable: bool },
+    Set(SetOf<'a>),
     Delete { scope: Cow<'a, str>, key: Cow<'a, str>, durable: bool },
     List { scope: Cow<'a, str> },
     ListGroups,
@@ -38,6 +38,21 @@ pub enum Request<'a> {
     DeleteMany { transaction: Transaction<'a>, durable: bool },
     DeleteScope { scope: Cow<'a, str>, durable: bool },
     Transact { transaction: Transaction<'a>, durable: bool },
+}
+
+/// `state::set`.
+#[derive(Debug)]
+pub struct SetOf<'a> {
+    /// Scope.
+    pub scope: Cow<'a, str>,
+    /// Key.
+    pub key: Cow<'a, str>,
+    /// The value, as JSON text.
+    pub value: &'a str,
+    /// When it expires, Unix ms.
+    pub expires_at: Option<u64>,
+    /// Whether it must be on the disk before the reply leaves.
+    pub durable: bool,
 }
 
 /// `state::list_entries`.
@@ -88,15 +103,10 @@ impl<'a> Request<'a> {
         input.read_input(data, call == StateCall::ListGroups)?;
         match call {
             StateCall::Get => {
-                let (scope, key) = input.scope_and_key()?;
-                Ok(Request::Get { scope, key, meta: input.flag(Field::Meta)? })
+                let (scope, key, meta) = get(&input)?;
+                Ok(Request::Get { scope, key, meta })
             }
-            StateCall::Set => {
-                let (scope, key) = input.scope_and_key()?;
-                let value = input.required(Field::Value)?;
-                let expires_at = input.expires_at(rules)?;
-                Ok(Request::Set { scope, key, value, expires_at, durable: durable(&input, rules)? })
-            }
+            StateCall::Set => Ok(Request::Set(set(&input, rules)?)),
             StateCall::Delete => {
                 let (scope, key) = input.scope_and_key()?;
                 Ok(Request::Delete { scope, key, durable: durable(&input, rules)? })
@@ -114,10 +124,9 @@ impl<'a> Request<'a> {
     fn read_more(call: StateCall, input: &Fields<'a>, rules: &impl Rules) -> Result<Self, Refusal> {
         Ok(match call {
             StateCall::List => Request::List { scope: input.string(Field::Scope)? },
-            StateCall::ListKeys => Request::ListKeys {
-                scope: input.string(Field::Scope)?,
-                prefix: input.optional_string(Field::Prefix)?,
-            },
+            StateCall::ListKeys => {
+                Request::ListKeys { scope: input.string(Field::Scope)?, prefix: input.optional_string(Field::Prefix)? }
+            }
             StateCall::ListEntries => Request::ListEntries(page_of(input)?),
             StateCall::GetMany => {
                 let own = input.optional_string(Field::Scope)?;
@@ -150,6 +159,22 @@ impl<'a> Request<'a> {
             }
         })
     }
+}
+
+/// Scope, key and `meta` of `state::get`.
+#[inline(always)] // of every other call
+pub(super) fn get<'a>(input: &Fields<'a>) -> Result<(Cow<'a, str>, Cow<'a, str>, bool), Refusal> {
+    let (scope, key) = input.scope_and_key()?;
+    Ok((scope, key, input.flag(Field::Meta)?))
+}
+
+/// Reads the input of `state::set`.
+#[inline(always)] // of every other call
+pub(super) fn set<'a>(input: &Fields<'a>, rules: &impl Rules) -> Result<SetOf<'a>, Refusal> {
+    let (scope, key) = input.scope_and_key()?;
+    let value = input.required(Field::Value)?;
+    let expires_at = input.expires_at(rules)?;
+    Ok(SetOf { scope, key, value, expires_at, durable: durable(input, rules)? })
 }
 
 /// Reads `durable`, which is the last member of a function that writes, and checks whether it may write.

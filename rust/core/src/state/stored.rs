@@ -15,6 +15,11 @@ impl Stored {
         Stored(Arc::from(text.as_bytes()))
     }
 
+    /// As [`Stored::new`], from bytes.
+    pub(crate) fn copied(text: &[u8]) -> Self {
+        Stored(Arc::from(text))
+    }
+
     /// The JSON text.
     #[inline]
     pub fn bytes(&self) -> &[u8] {

@@ -324,7 +324,8 @@ impl StripedMap {
         let noted = watched.is_some();
         if noted {
             let kind = if old.is_none() { ChangeKind::Created } else { ChangeKind::Updated };
-            self.note(stripe, locked, at, kind, (position, index), old.clone(), watched);
+            let (scope, key, order, old) = (at.scope.into(), at.key.into(), (position, index), old.clone());
+            self.note(stripe, locked, Change { scope, key, kind, order, old, new: watched });
         }
         (old, noted)
     }
@@ -342,7 +343,8 @@ impl StripedMap {
         let old = stripe.remove(&self.seed, at, found);
         let noted = stripe.wants(at);
         if noted {
-            self.note(stripe, locked, at, kind, order, old.clone(), None);
+            let (scope, key, old) = (at.scope.into(), at.key.into(), old.clone());
+            self.note(stripe, locked, Change { scope, key, kind, order, old, new: None });
         }
         (old, noted)
     }
@@ -355,18 +357,8 @@ impl StripedMap {
     }
 
     #[cold]
-    #[allow(clippy::too_many_arguments)] // all of one change
-    fn note(
-        &self,
-        stripe: &mut Stripe,
-        locked: &LockedStripe,
-        at: Address<'_>,
-        kind: ChangeKind,
-        order: (u64, u64),
-        old: Option<Stored>,
-        new: Option<Stored>,
-    ) {
-        stripe.changes.push(Change { scope: at.scope.into(), key: at.key.into(), kind, order, old, new });
+    pub(super) fn note(&self, stripe: &mut Stripe, locked: &LockedStripe, change: Change) {
+        stripe.changes.push(change);
         self.changes_waiting.0.fetch_add(1, Ordering::Relaxed);
         locked.dirty.store(true, Ordering::Release);
     }

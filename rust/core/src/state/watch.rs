@@ -44,6 +44,11 @@ impl Watches {
         }
     }
 
+    /// Whether a change in any scope is wanted.
+    pub(super) fn any(&self) -> bool {
+        self.all > 0 || !self.scopes.is_empty()
+    }
+
     /// Whether a change in `scope` is wanted. Costs two comparisons when nothing is watched.
     #[inline]
     pub(super) fn want(&self, hash: u64, scope: &str) -> bool {

@@ -131,7 +131,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Reads `data`, the JSON text of the whole input of a function. `null` is as `{}` when `or_null`.
-    #[inline]
+    #[inline(always)] // of every call
     pub(in crate::state) fn read_input(&mut self, data: &'a str, or_null: bool) -> Result<(), Reason> {
         let data = data.trim_start_matches([' ', '\t', '\n', '\r']);
         match kind(data) {

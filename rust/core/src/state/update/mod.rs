@@ -41,10 +41,10 @@ pub struct Updated {
 }
 
 /// What the operations make of a value.
-pub(super) struct Applied {
+pub(crate) struct Applied {
     /// None when no operation changed anything.
-    pub(super) new: Option<Stored>,
-    pub(super) errors: Vec<OpError>,
+    pub(crate) new: Option<Stored>,
+    pub(crate) errors: Vec<OpError>,
 }
 
 impl<'a> Update<'a> {
@@ -63,7 +63,7 @@ impl<'a> Update<'a> {
         Ok(Update { ops: parse::ops(ops, name, &mut names)?, names })
     }
 
-    pub(super) fn apply(&self, old: Option<&Stored>) -> Result<Applied, WireError> {
+    pub(crate) fn apply(&self, old: Option<&Stored>) -> Result<Applied, WireError> {
         let text = old.map(|old| simdutf8::basic::from_utf8(old.bytes())).transpose().map_err(broken)?;
         let mut document = Document::new(text, &self.names);
         let mut errors = Vec::new();

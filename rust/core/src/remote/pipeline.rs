@@ -1,0 +1,479 @@
+//! One connection to Redis without its socket: commands that wait to be written, calls that wait for replies, and what is done
+//! with each reply. Every command has one entry in the queue, in the same order.
+
+use super::layout::Raw;
+use super::resp::{Command, Reply, Scanner};
+use super::scripts::{self, Loaded, Script};
+use super::task::{self, Context, Task};
+use super::{Caller, Remote, Told, tell};
+use crate::core::Core;
+use crate::dispatch::Router;
+use crate::error::WireError;
+use crate::state::{Answer, Change, ChangeKind, Request, StateCall};
+use std::collections::{HashSet, VecDeque};
+
+/// Calls that wait for one connection before sessions pause: about 20 ms of Redis' work.
+pub const PENDING_MAX: usize = 16_384;
+/// Bytes of commands and of calls that wait for it: the largest message fits.
+pub const PENDING_BYTES_MAX: usize = 64 << 20;
+/// Entries that are removed in one go because their time has come.
+const EXPIRED_AT_ONCE_MAX: u64 = 500;
+/// A buffer for replies that has grown beyond this is freed when it is empty.
+const KEPT_BYTES_MAX: usize = 4 << 20;
+const READ_BYTES: usize = 64 << 10;
+
+/// A command that has no reply yet.
+enum Awaiting {
+    Get { caller: Caller, meta: bool },
+    Call(Box<Task>),
+    Setup(Setup),
+    Expire,
+    Ping,
+}
+
+/// What a connection begins with.
+enum Setup {
+    Hello(&'static str),
+    Load(usize),
+}
+
+enum Phase {
+    /// The first attempt to connect is under way, or the scripts are being loaded: calls wait.
+    Opening(Vec<(Caller, StateCall, Box<str>)>),
+    Open,
+    Away,
+}
+
+/// How far a connection is after some bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// It has just become usable.
+    Opened,
+    /// As before.
+    Same,
+}
+
+/// One connection's commands and replies.
+pub struct Pipeline {
+    reactor: usize,
+    phase: Phase,
+    out: Vec<u8>,
+    written: usize,
+    awaiting: VecDeque<Awaiting>,
+    /// Bytes of the calls that are kept whole while they wait.
+    kept_bytes: usize,
+    input: Vec<u8>,
+    from: usize,
+    filled: usize,
+    scanner: Scanner,
+    loaded: Loaded,
+    /// Of the control plane; those that it has forgotten are not here any more.
+    tickets: HashSet<u64>,
+    reloading: usize,
+    is_expiring: bool,
+}
+
+impl Pipeline {
+    /// Of one reactor; nothing is connected yet.
+    pub fn new(reactor: usize) -> Self {
+        Pipeline {
+            reactor,
+            phase: Phase::Opening(Vec::new()),
+            out: Vec::new(),
+            written: 0,
+            awaiting: VecDeque::new(),
+            kept_bytes: 0,
+            input: Vec::new(),
+            from: 0,
+            filled: 0,
+            scanner: Scanner::default(),
+            loaded: Loaded::default(),
+            tickets: HashSet::new(),
+            reloading: 0,
+            is_expiring: false,
+        }
+    }
+
+    // --- calls -----------------------------------------------------------------------------------------------------
+
+    /// Takes a call; its caller is told later. `data` is valid JSON.
+    ///
+    /// # Errors
+    /// What is wrong with the input, `STORAGE_UNAVAILABLE` while Redis is away, and those of quotas: then the caller is to be
+    /// told by whoever asked.
+    pub fn submit(
+        &mut self,
+        core: &Core,
+        remote: &Remote,
+        caller: impl FnOnce() -> Caller,
+        call: StateCall,
+        data: &str,
+    ) -> Result<(), WireError> {
+        let cx = Context { state: &core.state, quotas: &core.limits.quotas, loaded: &self.loaded };
+        let request = Request::read(call, data, &cx)?;
+        if matches!(self.phase, Phase::Away) {
+            return Err(remote.refused());
+        }
+        task::check(&request, cx.quotas)?;
+        let caller = caller();
+        if let Caller::Control(ticket) = caller {
+            self.tickets.insert(ticket);
+        }
+        if let Phase::Opening(waiting) = &mut self.phase {
+            self.kept_bytes += data.len();
+            waiting.push((caller, call, data.into()));
+        } else if let Request::Get { scope, key, meta } = &request {
+            task::get(scope, key, &mut self.out);
+            self.awaiting.push_back(Awaiting::Get { caller, meta: *meta });
+        } else {
+            let mut task = Task::new(caller, call, data);
+            task.begin(&request, &cx, &mut self.out);
+            self.kept_bytes += data.len();
+            self.awaiting.push_back(Awaiting::Call(Box::new(task)));
+        }
+        Ok(())
+    }
+
+    /// The control plane waits for a ticket no longer.
+    pub fn forget(&mut self, ticket: u64) {
+        self.tickets.remove(&ticket);
+    }
+
+    /// Calls that wait.
+    pub fn pending(&self) -> usize {
+        let waiting = if let Phase::Opening(waiting) = &self.phase { waiting.len() } else { 0 };
+        self.awaiting.len() + waiting
+    }
+
+    /// Whether so much waits that sessions have to pause.
+    #[inline]
+    pub fn is_full(&self) -> bool {
+        self.exceeds(PENDING_MAX, PENDING_BYTES_MAX)
+    }
+
+    /// Whether so little waits that they may go on.
+    pub fn has_room(&self) -> bool {
+        !self.exceeds(PENDING_MAX / 2, PENDING_BYTES_MAX / 2)
+    }
+
+    #[inline]
+    fn exceeds(&self, count: usize, bytes: usize) -> bool {
+        self.pending() >= count || self.out.len() - self.written + self.kept_bytes >= bytes
+    }
+
+    // --- bytes out -------------------------------------------------------------------------------------------------
+
+    /// What is to be written.
+    pub fn outgoing(&self) -> &[u8] {
+        &self.out[self.written..]
+    }
+
+    /// `n` bytes were written.
+    pub fn advance(&mut self, n: usize) {
+        self.written += n;
+        if self.written == self.out.len() {
+            self.written = 0;
+            if self.out.capacity() > KEPT_BYTES_MAX { self.out = Vec::new() } else { self.out.clear() }
+        } else if self.written >= KEPT_BYTES_MAX {
+            self.out.drain(..self.written);
+            self.written = 0;
+        }
+    }
+
+    // --- life ------------------------------------------------------------------------------------------------------
+
+    /// A socket is connected: says who we are and brings the scripts.
+    pub fn connected(&mut self, remote: &Remote) {
+        if matches!(self.phase, Phase::Away) {
+            self.phase = Phase::Opening(Vec::new());
+        }
+        let super::Address { user, password, database, .. } = &remote.address;
+        if let Some(password) = password {
+            let user = user.as_deref().filter(|user| !user.is_empty());
+            let mut command = Command::new(&mut self.out, if user.is_some() { 3 } else { 2 });
+            command.arg("AUTH");
+            user.into_iter().for_each(|user| {
+                command.arg(user);
+            });
+            command.arg(password);
+            self.awaiting.push_back(Awaiting::Setup(Setup::Hello("AUTH")));
+        }
+        if *database != 0 {
+            Command::new(&mut self.out, 2).arg("SELECT").number(u64::from(*database));
+            self.awaiting.push_back(Awaiting::Setup(Setup::Hello("SELECT")));
+        }
+        self.load_scripts();
+    }
+
+    fn load_scripts(&mut self) {
+        for (index, script) in Script::ALL.into_iter().enumerate() {
+            scripts::load(&mut self.out, script);
+            self.awaiting.push_back(Awaiting::Setup(Setup::Load(index)));
+        }
+        self.reloading = Script::ALL.len();
+    }
+
+    /// The connection is lost, or was not made: everybody who waits is told. Returns whether it was usable before.
+    pub fn lost(&mut self, core: &Core, remote: &Remote, router: &mut impl Router, reason: &str) -> bool {
+        remote.went(self.reactor, reason, core.state.now_ms());
+        let phase = std::mem::replace(&mut self.phase, Phase::Away);
+        let awaiting = std::mem::take(&mut self.awaiting);
+        let tickets = std::mem::take(&mut self.tickets);
+        *self = Pipeline { phase: Phase::Away, tickets, ..Pipeline::new(self.reactor) };
+        let was_open = matches!(phase, Phase::Open);
+        if let Phase::Opening(waiting) = phase {
+            for (caller, ..) in waiting {
+                self.tell(core, router, &caller, &Told::Error(remote.refused()));
+            }
+        }
+        for one in awaiting {
+            match one {
+                Awaiting::Get { caller, .. } => {
+                    self.tell(core, router, &caller, &Told::Error(remote.cut_off(reason, false)));
+                }
+                Awaiting::Call(task) => {
+                    let error = remote.cut_off(reason, task.may_have_written());
+                    self.tell(core, router, &task.caller, &Told::Error(error));
+                }
+                Awaiting::Setup(_) | Awaiting::Expire | Awaiting::Ping => {}
+            }
+        }
+        remote.set_pending(self.reactor, 0);
+        was_open
+    }
+
+    /// Some time has passed: removes what has expired (one reactor does), and otherwise looks whether Redis still answers.
+    pub fn tick(&mut self) {
+        if !matches!(self.phase, Phase::Open) {
+            return;
+        }
+        if self.reactor == 0 {
+            self.is_expiring = true;
+        } else if self.awaiting.is_empty() {
+            Command::new(&mut self.out, 1).arg("PING");
+            self.awaiting.push_back(Awaiting::Ping);
+        }
+    }
+
+    /// Sends what is due of our own; call it before writing.
+    pub fn prepare(&mut self, core: &Core, remote: &Remote) {
+        if std::mem::take(&mut self.is_expiring) {
+            let told = if core.state.is_any_watched() { "1" } else { "0" };
+            let mut command = self.loaded.call(&mut self.out, Script::Expire, 3);
+            command.number(core.state.now_ms()).number(EXPIRED_AT_ONCE_MAX).arg(told);
+            self.awaiting.push_back(Awaiting::Expire);
+        }
+        remote.set_pending(self.reactor, self.pending());
+    }
+
+    // --- bytes in --------------------------------------------------------------------------------------------------
+
+    /// Where to read to; then call [`Self::received`].
+    pub fn space(&mut self) -> &mut [u8] {
+        if self.from == self.filled {
+            self.from = 0;
+            self.filled = 0;
+            if self.input.len() > KEPT_BYTES_MAX {
+                self.input = Vec::new();
+            }
+        }
+        if self.input.len() - self.filled < READ_BYTES {
+            self.input.copy_within(self.from..self.filled, 0);
+            self.filled -= self.from;
+            self.from = 0;
+            let len = (self.filled + READ_BYTES).max(if self.filled > READ_BYTES { 2 * self.filled } else { 0 });
+            self.input.resize(len.max(self.input.len()), 0);
+        }
+        &mut self.input[self.filled..]
+    }
+
+    /// `n` bytes were read to [`Self::space`]: whoever waited for them is told.
+    ///
+    /// # Errors
+    /// Why the connection cannot go on.
+    pub fn received(
+        &mut self,
+        n: usize,
+        core: &Core,
+        remote: &Remote,
+        router: &mut impl Router,
+    ) -> Result<Progress, String> {
+        self.filled += n;
+        let input = std::mem::take(&mut self.input);
+        let mut progress = Ok(Progress::Same);
+        loop {
+            let bytes = &input[self.from..self.filled];
+            let end = match self.scanner.scan(bytes) {
+                Ok(Some(end)) => end,
+                Ok(None) => break,
+                Err(error) => {
+                    progress = Err(error.to_string());
+                    break;
+                }
+            };
+            let replied = match Reply::read(&bytes[..end]) {
+                Ok(reply) => self.reply(reply, core, remote, router),
+                Err(error) => Err(error.to_string()),
+            };
+            self.from += end;
+            match replied {
+                Ok(Progress::Opened) => progress = Ok(Progress::Opened),
+                Ok(Progress::Same) => {}
+                Err(reason) => {
+                    progress = Err(reason);
+                    break;
+                }
+            }
+        }
+        self.input = input;
+        progress
+    }
+
+    fn reply(
+        &mut self,
+        reply: Reply<'_>,
+        core: &Core,
+        remote: &Remote,
+        router: &mut impl Router,
+    ) -> Result<Progress, String> {
+        match self.awaiting.pop_front() {
+            Some(Awaiting::Get { caller, meta }) => {
+                let told = got(&reply, meta, core, remote);
+                self.tell(core, router, &caller, &told);
+            }
+            Some(Awaiting::Call(task)) => self.advance_task(task, reply, core, remote, router),
+            Some(Awaiting::Setup(setup)) => return self.set_up(&setup, &reply, core, remote, router),
+            Some(Awaiting::Expire) => self.expired(&reply, core)?,
+            Some(Awaiting::Ping) => {}
+            None => return Err("it answers what nobody asked".to_owned()),
+        }
+        Ok(Progress::Same)
+    }
+
+    fn advance_task(
+        &mut self,
+        mut task: Box<Task>,
+        reply: Reply<'_>,
+        core: &Core,
+        remote: &Remote,
+        router: &mut impl Router,
+    ) {
+        let bytes = task.kept_bytes();
+        self.kept_bytes -= bytes;
+        let lost_scripts = matches!(reply, Reply::Error(error) if error.starts_with(b"NOSCRIPT"));
+        if lost_scripts && self.reloading == 0 {
+            self.load_scripts();
+        }
+        let cx = Context { state: &core.state, quotas: &core.limits.quotas, loaded: &self.loaded };
+        let done = match reply {
+            // The scripts are on their way again, in front of this.
+            Reply::Error(_) if lost_scripts => task.begin_again(&cx, &mut self.out).map(|()| None),
+            Reply::Error(error) => Err(remote.answered(error)),
+            reply => task.advance(reply, &cx, &mut self.out),
+        };
+        match done {
+            Ok(None) => {
+                self.kept_bytes += bytes;
+                self.awaiting.push_back(Awaiting::Call(task));
+            }
+            Ok(Some(done)) => {
+                note(core, done.changes);
+                self.tell(core, router, &task.caller, &Told::Answer(done.answer, done.written));
+            }
+            Err(error) => self.tell(core, router, &task.caller, &Told::Error(error)),
+        }
+    }
+
+    fn set_up(
+        &mut self,
+        setup: &Setup,
+        reply: &Reply<'_>,
+        core: &Core,
+        remote: &Remote,
+        router: &mut impl Router,
+    ) -> Result<Progress, String> {
+        if let Reply::Error(error) = reply {
+            let what = if let Setup::Hello(command) = setup { command } else { "SCRIPT LOAD" };
+            return Err(format!("it answered {what} with: {}", String::from_utf8_lossy(error)));
+        }
+        let Setup::Load(index) = setup else { return Ok(Progress::Same) };
+        let name = task::text(reply).map_err(|error| error.to_string())?;
+        self.loaded.set(*index, name);
+        self.reloading -= 1;
+        if self.reloading > 0 || matches!(self.phase, Phase::Open) {
+            return Ok(Progress::Same);
+        }
+        let Phase::Opening(waiting) = std::mem::replace(&mut self.phase, Phase::Open) else {
+            return Ok(Progress::Same);
+        };
+        remote.came(self.reactor);
+        self.kept_bytes = 0;
+        for (caller, call, data) in waiting {
+            let mut held = Some(caller);
+            let submitted = self.submit(core, remote, || held.take().unwrap_or(Caller::Void), call, &data);
+            if let (Err(error), Some(caller)) = (submitted, held) {
+                self.tell(core, router, &caller, &Told::Error(error));
+            }
+        }
+        Ok(Progress::Opened)
+    }
+
+    /// Entries were removed because their time had come.
+    fn expired(&mut self, reply: &Reply<'_>, core: &Core) -> Result<(), String> {
+        let Reply::Array(items) = reply else { return Ok(()) };
+        let [Reply::Int(count), Reply::Array(told)] = items.as_slice() else { return Ok(()) };
+        self.is_expiring = count.unsigned_abs() >= EXPIRED_AT_ONCE_MAX;
+        let change = |four: &[Reply<'_>]| -> Result<Change, WireError> {
+            let Reply::Bulk(position) = &four[0] else { return Err(task::not_ours()) };
+            let raw = task::entry(&four[3])?.ok_or_else(task::not_ours)?;
+            Ok(Change {
+                scope: task::text(&four[1])?.into(),
+                key: task::text(&four[2])?.into(),
+                kind: ChangeKind::Expired,
+                order: (task::number(position)?, 0),
+                old: Some(raw.stored()),
+                new: None,
+            })
+        };
+        let changes = told.chunks_exact(4).map(change).collect::<Result<Vec<_>, _>>();
+        note(core, changes.map_err(|error| error.to_string())?);
+        Ok(())
+    }
+
+    /// Tells the caller, unless it is the control plane and has forgotten.
+    fn tell(&mut self, core: &Core, router: &mut impl Router, caller: &Caller, told: &Told<'_>) {
+        if let Caller::Control(ticket) = caller
+            && !self.tickets.remove(ticket)
+        {
+            return;
+        }
+        tell(core, router, caller, told);
+    }
+}
+
+/// What a get is answered with.
+fn got<'r>(reply: &Reply<'r>, meta: bool, core: &Core, remote: &Remote) -> Told<'r> {
+    let raw = match reply {
+        Reply::Bulk(bytes) => Raw::read(bytes),
+        Reply::Nil => return Told::Answer(Answer::Absent, false),
+        Reply::Error(error) => return Told::Error(remote.answered(error)),
+        _ => None,
+    };
+    match raw {
+        None => Told::Error(task::not_ours()),
+        Some(raw) if !raw.is_live(core.state.now_ms()) => Told::Answer(Answer::Absent, false),
+        Some(raw) if meta => Told::Answer(Answer::Entry(raw.entry()), false),
+        Some(raw) => Told::Value(raw.value),
+    }
+}
+
+/// State triggers hear of changes.
+fn note(core: &Core, changes: Vec<Change>) {
+    let mut noted = false;
+    for change in changes {
+        noted |= core.state.tell(change);
+    }
+    if noted {
+        core.calls.announce();
+    }
+}
