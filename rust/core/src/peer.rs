@@ -66,9 +66,16 @@ pub struct Peer {
     pub message_bytes_max: AtomicUsize,
     /// Bytes in its outbox, as its reactor last saw them.
     pub outbox_bytes: AtomicUsize,
+    /// Calls of it that wait for the server that keeps state, and how large the replies to expect are, bytes. Its reactor's.
+    awaited: AtomicUsize,
+    reply_bytes: AtomicUsize,
     /// Ids of the functions it registered, for clean-up.
     pub(crate) functions: Mutex<HashSet<Box<str>>>,
 }
+
+/// Expected of a reply before any has come, and at least: some thousand calls at once are fine.
+const REPLY_BYTES_FIRST: usize = 64 << 10;
+const REPLY_BYTES_MIN: usize = 4 << 10;
 
 impl Peer {
     /// A fresh worker with new random ids.
@@ -85,8 +92,27 @@ impl Peer {
             executing: AtomicU32::new(0),
             message_bytes_max: AtomicUsize::new(message_bytes_max),
             outbox_bytes: AtomicUsize::new(0),
+            awaited: AtomicUsize::new(0),
+            reply_bytes: AtomicUsize::new(REPLY_BYTES_FIRST),
             functions: Mutex::default(),
         }
+    }
+
+    /// A call of it was sent to the server that keeps state.
+    pub(crate) fn note_awaited(&self) {
+        self.awaited.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// It was answered, with so many bytes. What is expected follows large replies at once and small ones slowly.
+    pub(crate) fn note_answered(&self, bytes: usize) {
+        self.awaited.fetch_sub(1, Ordering::Relaxed);
+        let expected = self.reply_bytes.load(Ordering::Relaxed);
+        self.reply_bytes.store(bytes.max(expected - expected / 8).max(REPLY_BYTES_MIN), Ordering::Relaxed);
+    }
+
+    /// Bytes that are on their way to it from there, by what its last replies were like.
+    pub(crate) fn expected_bytes(&self) -> usize {
+        self.awaited.load(Ordering::Relaxed).saturating_mul(self.reply_bytes.load(Ordering::Relaxed))
     }
 
     /// Clean-up has begun: nothing may be registered or sent for it any more.

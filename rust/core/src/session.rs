@@ -62,7 +62,9 @@ impl Session {
     /// Whether what made it pause is over, its own outbox aside.
     pub fn may_resume(&self, core: &Core) -> bool {
         let handled = self.awaited.is_none_or(|number| core.calls.is_handled(number));
-        handled && !core.is_control_full() && !core.is_log_full()
+        let expected = self.peer().filter(|_| core.remote.is_some()).map_or(0, |peer| peer.expected_bytes());
+        let room = expected <= core.limits.outbox_throttle_bytes / 2;
+        handled && room && !core.is_control_full() && !core.is_log_full()
     }
 
     /// Goes on after [`Status::Paused`].
@@ -115,7 +117,7 @@ impl<R: Router> Inbound<'_, R> {
         if self.role_is_gone() {
             return Flow::Stop;
         }
-        let outbox_full = self.router.waiting(self.id) > self.core.limits.outbox_throttle_bytes;
+        let outbox_full = self.router.waiting(self.id) + self.expected() > self.core.limits.outbox_throttle_bytes;
         if outbox_full
             || self.awaited.is_some()
             || self.calls_full()
@@ -125,6 +127,14 @@ impl<R: Router> Inbound<'_, R> {
             return Flow::Pause;
         }
         Flow::Continue
+    }
+
+    /// Bytes that will come from the server that keeps state, if one does.
+    fn expected(&self) -> usize {
+        match self.role {
+            Role::Worker(peer) if self.core.remote.is_some() => peer.expected_bytes(),
+            _ => 0,
+        }
     }
 
     fn log_full(&mut self) -> bool {

@@ -170,6 +170,7 @@ impl Caller {
         let mut ids = String::with_capacity(invocation_id.len() + function_id.len());
         ids.push_str(invocation_id);
         ids.push_str(function_id);
+        peer.note_awaited();
         Caller::Worker { peer: peer.clone(), ids: ids.into(), split: invocation_id.len() as u32 }
     }
 }
@@ -203,6 +204,7 @@ fn tell(core: &Core, router: &mut impl Router, caller: &Caller, result: &Told<'_
             let message_bytes_max = peer.message_bytes_max.load(Ordering::Relaxed);
             let reply = Reply { invocation_id, function_id, message_bytes_max };
             let Some(outbox) = router.outbox(peer.session, None) else { return };
+            let before = outbox.len();
             match result {
                 Told::Value(value) => reply.result(outbox, value, false),
                 Told::Answer(Answer::Absent, _) => reply.nothing(outbox),
@@ -210,6 +212,7 @@ fn tell(core: &Core, router: &mut impl Router, caller: &Caller, result: &Told<'_
                 Told::Error(error) => reply.error_object(outbox, &error_json(error)),
             }
             let waiting = outbox.len();
+            peer.note_answered(waiting - before);
             give_up_if_flooded(core, router, peer.session, waiting);
         }
     }
