@@ -197,6 +197,17 @@ impl Links {
         }
     }
 
+    /// Puts whole messages behind what waits for a session; into an empty outbox without copying them.
+    fn put(&mut self, to: SessionId, messages: Outbox) {
+        let Some(outbox) = self.local(to) else { return };
+        if !outbox.is_empty() {
+            return outbox.append(messages);
+        }
+        if let Some(buffer) = std::mem::replace(outbox, messages).reclaim() {
+            self.keep(buffer);
+        }
+    }
+
     /// As [`Self::release`], of one link; whether it still holds something.
     fn release_link(&mut self, slot: usize, core: &Core) -> bool {
         let log = core.state.log();
@@ -212,9 +223,7 @@ impl Links {
                 Progress::Acknowledged => one.replies,
                 Progress::Failed => fail_held(&mut one.replies, &log.failed_error()),
             };
-            if let Some(outbox) = self.local(id) {
-                outbox.append(replies);
-            }
+            self.put(id, replies);
         }
         let holds = !waiting.is_empty();
         if let Some(link) = self.slab.get_mut(slot) {
@@ -257,7 +266,12 @@ impl Links {
 
     /// Takes the buffer of an idle link back.
     pub(crate) fn reclaim(&mut self, slot: usize) {
-        let Some(buffer) = self.slab.get_mut(slot).and_then(|link| link.outbox.reclaim()) else { return };
+        if let Some(buffer) = self.slab.get_mut(slot).and_then(|link| link.outbox.reclaim()) {
+            self.keep(buffer);
+        }
+    }
+
+    fn keep(&mut self, buffer: Vec<u8>) {
         if buffer.capacity() <= POOLED_BYTES_MAX && self.pool.len() < POOLED_MAX {
             self.pool.push(buffer);
         }
@@ -285,7 +299,9 @@ impl Router for Links {
         }
         let joins = |held: &Held| held.batch == batch && held.receipt.durable == receipt.durable;
         if !link.held.last().is_some_and(joins) {
-            link.held.push(Held { receipt, batch, replies: Outbox::default() });
+            let mut replies = Outbox::default();
+            replies.lend(self.pool.pop().unwrap_or_default());
+            link.held.push(Held { receipt, batch, replies });
         }
         let held = link.held.last_mut()?;
         held.receipt = receipt;
