@@ -75,6 +75,7 @@ impl Played {
 
     /// The commands that were sent, as words.
     fn sent(&mut self) -> Vec<String> {
+        self.pipeline.prepare(&self.core, self.core.remote.as_ref().unwrap());
         let bytes = self.pipeline.outgoing().to_vec();
         self.pipeline.advance(bytes.len());
         let (mut rest, mut commands) = (bytes.as_slice(), Vec::new());
@@ -145,8 +146,8 @@ fn calls_wait_for_the_first_connection_and_its_setup() {
     assert_eq!(setup[..2], ["AUTH secret", "SELECT 7"]);
     assert_eq!(setup.iter().filter(|command| command.starts_with("SCRIPT LOAD")).count(), Script::ALL.len());
     assert_eq!(played.replies(&[b"+OK\r\n+OK\r\n".to_vec(), loaded()].concat()), Ok(Progress::Opened));
-    assert_eq!(played.sent(), ["HGET iii-fast:state:s k"]);
-    played.replies(b"$11\r\n12 3 0 [{}]\r\n").unwrap();
+    assert_eq!(played.sent(), ["HMGET iii-fast:state:s k"]);
+    played.replies(b"*1\r\n$11\r\n12 3 0 [{}]\r\n").unwrap();
     assert_eq!(played.told(), [r#","result":[{}]}"#]);
     assert!(played.core.remote.as_ref().unwrap().is_connected());
 }
@@ -169,15 +170,22 @@ fn a_refusal_at_the_beginning_ends_the_connection() {
 #[test]
 fn replies_go_to_those_who_asked_in_order() {
     let mut played = Played::open();
-    for key in ["a", "b", "c", "d"] {
-        played.call(StateCall::Get, &format!(r#"{{"scope":"s","key":"{key}"}}"#)).unwrap();
+    for (scope, key) in [("s", "a"), ("s", "b"), ("s", "c"), ("t", "d")] {
+        played.call(StateCall::Get, &format!(r#"{{"scope":"{scope}","key":"{key}"}}"#)).unwrap();
     }
-    assert_eq!(played.pipeline.pending(), 4);
-    played.replies(b"$9\r\n1 1 0 \"a\"\r\n$-1\r\n$13\r\n1 1 1000000 1\r\n-LOADING soon\r\n").unwrap();
+    played.call(StateCall::Delete, r#"{"scope":"s","key":"e"}"#).unwrap();
+    played.call(StateCall::Get, r#"{"scope":"s","key":"f"}"#).unwrap();
+    let sent = played.sent();
+    assert_eq!(sent[..2], ["HMGET iii-fast:state:s a b c", "HMGET iii-fast:state:t d"]);
+    assert!(sent[2].ends_with(" 0 s e 1000000"));
+    assert_eq!(sent[3], "HMGET iii-fast:state:s f");
+    // The third has expired at this instant.
+    played.replies(b"*3\r\n$9\r\n1 1 0 \"a\"\r\n$-1\r\n$13\r\n1 1 1000000 1\r\n-LOADING soon\r\n").unwrap();
+    played.replies(b"*1\r\n$1\r\n0\r\n*1\r\n$7\r\n1 1 0 5\r\n").unwrap();
     let text = "Redis at redis.test:6379/0 answered: LOADING soon";
     let error = format!(r#","error":{{"code":"STORAGE_UNAVAILABLE","message":"{text}"}}}}"#);
-    // The third has expired at this instant.
-    assert_eq!(played.told(), [r#","result":"a"}"#, "}", "}", &error]);
+    assert_eq!(played.told(), [r#","result":"a"}"#, "}", "}", &error, "}", r#","result":5}"#]);
+    assert_eq!(played.pipeline.pending(), 0);
 }
 
 #[test]
@@ -248,8 +256,11 @@ fn what_nobody_asked_for_and_what_is_not_ours_is_noticed() {
     let mut played = Played::open();
     assert_eq!(played.replies(b"+OK\r\n"), Err("it answers what nobody asked".to_owned()));
     let mut played = Played::open();
-    for (entry, call) in [("$3\r\nabc\r\n", StateCall::Get), (":5\r\n", StateCall::Get), ("+OK\r\n", StateCall::List)] {
+    for (entry, call) in
+        [("*1\r\n$3\r\nabc\r\n", StateCall::Get), (":5\r\n", StateCall::Get), ("+OK\r\n", StateCall::List)]
+    {
         played.call(call, r#"{"scope":"s","key":"k"}"#).unwrap();
+        played.sent();
         played.replies(entry.as_bytes()).unwrap();
         assert!(played.told()[0].contains("was not written by this engine"), "{entry}");
     }
@@ -264,7 +275,8 @@ fn what_the_control_plane_has_forgotten_is_not_settled() {
         played.pipeline.submit(&played.core, remote, || Caller::Control(ticket), StateCall::Get, data).unwrap();
     }
     played.pipeline.forget(1);
-    played.replies(b"$-1\r\n$-1\r\n").unwrap();
+    played.sent();
+    played.replies(b"*2\r\n$-1\r\n$-1\r\n").unwrap();
     let settled = played.core.calls.take(9);
     assert!(matches!(settled[..], [Call::Settled { ticket: 2, .. }]), "{settled:?}");
 }

@@ -4,7 +4,7 @@
 use super::layout::Raw;
 use super::resp::Reply;
 use super::scripts::Script;
-use super::task::{Context, Done, entry, not_ours};
+use super::task::{Context, Done, entry, not_ours, number, text};
 use crate::error::WireError;
 use crate::state::plan::{Found, Plan, Staged, Step};
 use crate::state::{Answer, Change, ChangeKind, Rules, Stored, Transaction};
@@ -169,4 +169,21 @@ fn changes(plan: &Plan<'_, Seen>, due: &[usize], past: &[usize], position: u64, 
         note(staged, ChangeKind::Expired, (at, 0), plan.staged[staged].now.clone(), None);
     }
     changes
+}
+
+/// What the script answers that removes entries because their time has come: how many, and those that were told.
+pub(super) fn expired(items: &[Reply<'_>]) -> Result<(u64, Vec<Change>), WireError> {
+    let [Reply::Int(count), Reply::Array(told)] = items else { return Err(not_ours()) };
+    let change = |four: &[Reply<'_>]| {
+        let Reply::Bulk(position) = &four[0] else { return Err(not_ours()) };
+        Ok(Change {
+            scope: text(&four[1])?.into(),
+            key: text(&four[2])?.into(),
+            kind: ChangeKind::Expired,
+            order: (number(position)?, 0),
+            old: Some(entry(&four[3])?.ok_or_else(not_ours)?.stored()),
+            new: None,
+        })
+    };
+    Ok((count.unsigned_abs(), told.chunks_exact(4).map(change).collect::<Result<_, _>>()?))
 }

@@ -2,6 +2,7 @@
 //! drives a [`Pipeline`] with the bytes of its own connection, and replies come in the order of the commands.
 
 mod commit;
+mod inflow;
 pub mod layout;
 mod page;
 mod pipeline;
@@ -18,7 +19,7 @@ use crate::dispatch::Router;
 use crate::error::{WireError, code};
 use crate::outcome::{Reply, error_json, give_up_if_flooded};
 use crate::peer::Peer;
-use crate::state::Answer;
+use crate::state::{Answer, Change};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -215,5 +216,16 @@ fn tell(core: &Core, router: &mut impl Router, caller: &Caller, result: &Told<'_
             peer.note_answered(waiting - before);
             give_up_if_flooded(core, router, peer.session, waiting);
         }
+    }
+}
+
+/// State triggers hear of changes.
+fn note(core: &Core, changes: Vec<Change>) {
+    let mut noted = false;
+    for change in changes {
+        noted |= core.state.tell(change);
+    }
+    if noted {
+        core.calls.announce();
     }
 }

@@ -1,29 +1,32 @@
 //! One connection to Redis without its socket: commands that wait to be written, calls that wait for replies, and what is done
 //! with each reply. Every command has one entry in the queue, in the same order.
 
-use super::layout::Raw;
-use super::resp::{Command, Reply, Scanner};
+use super::inflow::Inflow;
+use super::layout::{ENTRIES, Raw};
+use super::resp::{self, Command, Reply};
 use super::scripts::{self, Loaded, Script};
 use super::task::{self, Context, Task};
-use super::{Caller, Remote, Told, tell};
+use super::{Caller, Remote, Told, commit, note, tell};
 use crate::core::Core;
 use crate::dispatch::Router;
 use crate::error::WireError;
-use crate::state::{Answer, Change, ChangeKind, Request, StateCall};
+use crate::state::{Answer, Request, StateCall};
 use std::collections::{HashSet, VecDeque};
 
 /// Calls that wait for one connection before sessions pause: about 20 ms of Redis' work.
 pub const PENDING_MAX: usize = 16_384;
 /// Bytes of commands and of calls that wait for it: the largest message fits.
 pub const PENDING_BYTES_MAX: usize = 64 << 20;
+/// Gets that are sent as one command: Redis does nothing else meanwhile.
+const GATHERED_MAX: usize = 128;
 /// Entries that are removed in one go because their time has come.
 const EXPIRED_AT_ONCE_MAX: u64 = 500;
-/// A buffer for replies that has grown beyond this is freed when it is empty.
+/// A buffer for commands that has grown beyond this is freed when it is empty.
 const KEPT_BYTES_MAX: usize = 4 << 20;
-const READ_BYTES: usize = 64 << 10;
 
-/// A command that has no reply yet.
+/// What has no reply yet. A command has one entry; the gets that it asks for stand behind `Gets`.
 enum Awaiting {
+    Gets(usize),
     Get { caller: Caller, meta: bool },
     Call(Box<Task>),
     Setup(Setup),
@@ -44,6 +47,15 @@ enum Phase {
     Away,
 }
 
+/// Gets of one scope that came one after the other: they go out as one command, for which Redis needs far less time.
+#[derive(Default)]
+struct Gathered {
+    scope: String,
+    /// Encoded.
+    keys: Vec<u8>,
+    count: usize,
+}
+
 /// How far a connection is after some bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
@@ -60,12 +72,10 @@ pub struct Pipeline {
     out: Vec<u8>,
     written: usize,
     awaiting: VecDeque<Awaiting>,
+    gathered: Gathered,
     /// Bytes of the calls that are kept whole while they wait.
     kept_bytes: usize,
-    input: Vec<u8>,
-    from: usize,
-    filled: usize,
-    scanner: Scanner,
+    inflow: Inflow,
     loaded: Loaded,
     /// Of the control plane; those that it has forgotten are not here any more.
     tickets: HashSet<u64>,
@@ -82,11 +92,9 @@ impl Pipeline {
             out: Vec::new(),
             written: 0,
             awaiting: VecDeque::new(),
+            gathered: Gathered::default(),
             kept_bytes: 0,
-            input: Vec::new(),
-            from: 0,
-            filled: 0,
-            scanner: Scanner::default(),
+            inflow: Inflow::default(),
             loaded: Loaded::default(),
             tickets: HashSet::new(),
             reloading: 0,
@@ -123,15 +131,44 @@ impl Pipeline {
             self.kept_bytes += data.len();
             waiting.push((caller, call, data.into()));
         } else if let Request::Get { scope, key, meta } = &request {
-            task::get(scope, key, &mut self.out);
+            self.gather(scope, key);
             self.awaiting.push_back(Awaiting::Get { caller, meta: *meta });
         } else {
+            self.send_gathered();
+            let cx = Context { state: &core.state, quotas: &core.limits.quotas, loaded: &self.loaded };
             let mut task = Task::new(caller, call, data);
             task.begin(&request, &cx, &mut self.out);
             self.kept_bytes += data.len();
             self.awaiting.push_back(Awaiting::Call(Box::new(task)));
         }
         Ok(())
+    }
+
+    /// Adds a get to those that are sent together.
+    fn gather(&mut self, scope: &str, key: &str) {
+        if self.gathered.count == GATHERED_MAX || self.gathered.scope != scope {
+            self.send_gathered();
+        }
+        if self.gathered.count == 0 {
+            self.gathered.scope.clear();
+            self.gathered.scope.push_str(scope);
+            self.awaiting.push_back(Awaiting::Gets(0));
+        }
+        self.gathered.count += 1;
+        resp::argument(&mut self.gathered.keys, &[key.as_bytes()]);
+    }
+
+    /// Before any other command, and before writing.
+    fn send_gathered(&mut self) {
+        let count = std::mem::take(&mut self.gathered.count);
+        if count == 0 {
+            return;
+        }
+        let place = self.awaiting.len() - count - 1;
+        self.awaiting[place] = Awaiting::Gets(count);
+        let mut command = Command::new(&mut self.out, count + 2);
+        command.arg("HMGET").join(&[ENTRIES, self.gathered.scope.as_bytes()]).encoded(&self.gathered.keys);
+        self.gathered.keys.clear();
     }
 
     /// The control plane waits for a ticket no longer.
@@ -158,7 +195,8 @@ impl Pipeline {
 
     #[inline]
     fn exceeds(&self, count: usize, bytes: usize) -> bool {
-        self.pending() >= count || self.out.len() - self.written + self.kept_bytes >= bytes
+        let bytes_waiting = self.out.len() - self.written + self.gathered.keys.len() + self.kept_bytes;
+        self.pending() >= count || bytes_waiting >= bytes
     }
 
     // --- bytes out -------------------------------------------------------------------------------------------------
@@ -206,6 +244,7 @@ impl Pipeline {
     }
 
     fn load_scripts(&mut self) {
+        self.send_gathered();
         for (index, script) in Script::ALL.into_iter().enumerate() {
             scripts::load(&mut self.out, script);
             self.awaiting.push_back(Awaiting::Setup(Setup::Load(index)));
@@ -235,7 +274,7 @@ impl Pipeline {
                     let error = remote.cut_off(reason, task.may_have_written());
                     self.tell(core, router, &task.caller, &Told::Error(error));
                 }
-                Awaiting::Setup(_) | Awaiting::Expire | Awaiting::Ping => {}
+                Awaiting::Gets(_) | Awaiting::Setup(_) | Awaiting::Expire | Awaiting::Ping => {}
             }
         }
         remote.set_pending(self.reactor, 0);
@@ -257,6 +296,7 @@ impl Pipeline {
 
     /// Sends what is due of our own; call it before writing.
     pub fn prepare(&mut self, core: &Core, remote: &Remote) {
+        self.send_gathered();
         if std::mem::take(&mut self.is_expiring) {
             let told = if core.state.is_any_watched() { "1" } else { "0" };
             let mut command = self.loaded.call(&mut self.out, Script::Expire, 3);
@@ -270,21 +310,7 @@ impl Pipeline {
 
     /// Where to read to; then call [`Self::received`].
     pub fn space(&mut self) -> &mut [u8] {
-        if self.from == self.filled {
-            self.from = 0;
-            self.filled = 0;
-            if self.input.len() > KEPT_BYTES_MAX {
-                self.input = Vec::new();
-            }
-        }
-        if self.input.len() - self.filled < READ_BYTES {
-            self.input.copy_within(self.from..self.filled, 0);
-            self.filled -= self.from;
-            self.from = 0;
-            let len = (self.filled + READ_BYTES).max(if self.filled > READ_BYTES { 2 * self.filled } else { 0 });
-            self.input.resize(len.max(self.input.len()), 0);
-        }
-        &mut self.input[self.filled..]
+        self.inflow.space()
     }
 
     /// `n` bytes were read to [`Self::space`]: whoever waited for them is told.
@@ -298,35 +324,29 @@ impl Pipeline {
         remote: &Remote,
         router: &mut impl Router,
     ) -> Result<Progress, String> {
-        self.filled += n;
-        let input = std::mem::take(&mut self.input);
-        let mut progress = Ok(Progress::Same);
-        loop {
-            let bytes = &input[self.from..self.filled];
-            let end = match self.scanner.scan(bytes) {
-                Ok(Some(end)) => end,
-                Ok(None) => break,
-                Err(error) => {
-                    progress = Err(error.to_string());
-                    break;
-                }
-            };
-            let replied = match Reply::read(&bytes[..end]) {
-                Ok(reply) => self.reply(reply, core, remote, router),
-                Err(error) => Err(error.to_string()),
-            };
-            self.from += end;
-            match replied {
-                Ok(Progress::Opened) => progress = Ok(Progress::Opened),
-                Ok(Progress::Same) => {}
-                Err(reason) => {
-                    progress = Err(reason);
-                    break;
-                }
+        // Out of here while replies are looked at.
+        let mut inflow = std::mem::take(&mut self.inflow);
+        inflow.add(n);
+        let progress = self.take_replies(&mut inflow, core, remote, router);
+        self.inflow = inflow;
+        progress
+    }
+
+    fn take_replies(
+        &mut self,
+        inflow: &mut Inflow,
+        core: &Core,
+        remote: &Remote,
+        router: &mut impl Router,
+    ) -> Result<Progress, String> {
+        let mut progress = Progress::Same;
+        while let Some(bytes) = inflow.next().map_err(|error| error.to_string())? {
+            let reply = Reply::read(bytes).map_err(|error| error.to_string())?;
+            if self.reply(reply, core, remote, router)? == Progress::Opened {
+                progress = Progress::Opened;
             }
         }
-        self.input = input;
-        progress
+        Ok(progress)
     }
 
     fn reply(
@@ -337,15 +357,30 @@ impl Pipeline {
         router: &mut impl Router,
     ) -> Result<Progress, String> {
         match self.awaiting.pop_front() {
-            Some(Awaiting::Get { caller, meta }) => {
-                let told = got(&reply, meta, core, remote);
-                self.tell(core, router, &caller, &told);
-            }
+            Some(Awaiting::Gets(count)) => return self.got_all(count, &reply, core, remote, router),
             Some(Awaiting::Call(task)) => self.advance_task(task, reply, core, remote, router),
             Some(Awaiting::Setup(setup)) => return self.set_up(&setup, &reply, core, remote, router),
             Some(Awaiting::Expire) => self.expired(&reply, core)?,
             Some(Awaiting::Ping) => {}
-            None => return Err("it answers what nobody asked".to_owned()),
+            None | Some(Awaiting::Get { .. }) => return Err("it answers what nobody asked".to_owned()),
+        }
+        Ok(Progress::Same)
+    }
+
+    /// The gets of one command.
+    fn got_all(
+        &mut self,
+        count: usize,
+        reply: &Reply<'_>,
+        core: &Core,
+        remote: &Remote,
+        router: &mut impl Router,
+    ) -> Result<Progress, String> {
+        let items = if let Reply::Array(items) = reply { items.as_slice() } else { &[] };
+        for index in 0..count {
+            let Some(Awaiting::Get { caller, meta }) = self.awaiting.pop_front() else { break };
+            let told = got(items.get(index).unwrap_or(reply), meta, core, remote);
+            self.tell(core, router, &caller, &told);
         }
         Ok(Progress::Same)
     }
@@ -358,6 +393,7 @@ impl Pipeline {
         remote: &Remote,
         router: &mut impl Router,
     ) {
+        self.send_gathered();
         let bytes = task.kept_bytes();
         self.kept_bytes -= bytes;
         let lost_scripts = matches!(reply, Reply::Error(error) if error.starts_with(b"NOSCRIPT"));
@@ -420,23 +456,12 @@ impl Pipeline {
 
     /// Entries were removed because their time had come.
     fn expired(&mut self, reply: &Reply<'_>, core: &Core) -> Result<(), String> {
-        let Reply::Array(items) = reply else { return Ok(()) };
-        let [Reply::Int(count), Reply::Array(told)] = items.as_slice() else { return Ok(()) };
-        self.is_expiring = count.unsigned_abs() >= EXPIRED_AT_ONCE_MAX;
-        let change = |four: &[Reply<'_>]| -> Result<Change, WireError> {
-            let Reply::Bulk(position) = &four[0] else { return Err(task::not_ours()) };
-            let raw = task::entry(&four[3])?.ok_or_else(task::not_ours)?;
-            Ok(Change {
-                scope: task::text(&four[1])?.into(),
-                key: task::text(&four[2])?.into(),
-                kind: ChangeKind::Expired,
-                order: (task::number(position)?, 0),
-                old: Some(raw.stored()),
-                new: None,
-            })
-        };
-        let changes = told.chunks_exact(4).map(change).collect::<Result<Vec<_>, _>>();
-        note(core, changes.map_err(|error| error.to_string())?);
+        // An error (Redis is loading, or full) leaves it to the next time.
+        if let Reply::Array(items) = reply {
+            let (count, changes) = commit::expired(items).map_err(|error| error.to_string())?;
+            self.is_expiring = count >= EXPIRED_AT_ONCE_MAX;
+            note(core, changes);
+        }
         Ok(())
     }
 
@@ -464,16 +489,5 @@ fn got<'r>(reply: &Reply<'r>, meta: bool, core: &Core, remote: &Remote) -> Told<
         Some(raw) if !raw.is_live(core.state.now_ms()) => Told::Answer(Answer::Absent, false),
         Some(raw) if meta => Told::Answer(Answer::Entry(raw.entry()), false),
         Some(raw) => Told::Value(raw.value),
-    }
-}
-
-/// State triggers hear of changes.
-fn note(core: &Core, changes: Vec<Change>) {
-    let mut noted = false;
-    for change in changes {
-        noted |= core.state.tell(change);
-    }
-    if noted {
-        core.calls.announce();
     }
 }

@@ -28,11 +28,13 @@ impl<'o> Command<'o> {
 
     /// One argument in pieces.
     pub fn join(&mut self, pieces: &[&[u8]]) -> &mut Self {
-        header(self.0, b'$', pieces.iter().map(|piece| piece.len()).sum());
-        for piece in pieces {
-            self.0.extend_from_slice(piece);
-        }
-        self.0.extend_from_slice(b"\r\n");
+        argument(self.0, pieces);
+        self
+    }
+
+    /// Arguments that were encoded before, with [`argument`].
+    pub fn encoded(&mut self, arguments: &[u8]) -> &mut Self {
+        self.0.extend_from_slice(arguments);
         self
     }
 
@@ -43,6 +45,15 @@ impl<'o> Command<'o> {
         let _ = write!(digits, "{number}");
         self.arg(digits)
     }
+}
+
+/// One argument of a command that is yet to be begun, in pieces.
+pub fn argument(out: &mut Vec<u8>, pieces: &[&[u8]]) {
+    header(out, b'$', pieces.iter().map(|piece| piece.len()).sum());
+    for piece in pieces {
+        out.extend_from_slice(piece);
+    }
+    out.extend_from_slice(b"\r\n");
 }
 
 fn header(out: &mut Vec<u8>, kind: u8, number: usize) {

@@ -20,24 +20,38 @@ macro_rules! scripts {
                 let body = match self {
                     $(Script::$script => $body,)*
                 };
-                format!("{COMMON}{body}")
+                let used = FUNCTIONS.iter().filter(|(call, _)| body.contains(call));
+                let functions: String = used.map(|(_, function)| *function).collect();
+                format!("{NAMES}{functions}{body}")
             }
         }
     };
 }
 
-const COMMON: &str = "\
+const NAMES: &str = "\
 local H, O = 'iii-fast:state:', 'iii-fast:order:'
 local S, P, E = 'iii-fast:scopes', 'iii-fast:position', 'iii-fast:expiry'
 local call = redis.call
-local function text(n) return string.format('%.0f', n) end
-local function member(scope, key) return #scope .. ':' .. scope .. key end
+";
+
+/// Each is put into the scripts that use it: making a function takes time in every run.
+const FUNCTIONS: [(&str, &str); 4] = [
+    ("text(", "local function text(n) return string.format('%.0f', n) end\n"),
+    ("member(", "local function member(scope, key) return #scope .. ':' .. scope .. key end\n"),
+    (
+        "remove(",
+        "\
 local function remove(scope, key)
   call('HDEL', H .. scope, key)
   call('ZREM', O .. scope, key)
-  call('ZREM', E, member(scope, key))
+  call('ZREM', E, #scope .. ':' .. scope .. key)
   if call('EXISTS', H .. scope) == 0 then call('SREM', S, scope) end
 end
+",
+    ),
+    (
+        "gone(",
+        "\
 local function gone(scope, now)
   local keys, count, head = {}, 0, #scope .. ':' .. scope
   for _, m in ipairs(call('ZRANGEBYSCORE', E, '-inf', now)) do
@@ -48,29 +62,32 @@ local function gone(scope, now)
   end
   return keys, count
 end
-";
+",
+    ),
+];
 
 scripts! {
     /// scope, key, now, expires, value: its position, the entry before, whether that one had expired.
     Set "\
 local scope, key, expires = ARGV[1], ARGV[2], ARGV[4]
-local old = call('HGET', H .. scope, key)
+local hash, now = H .. scope, ARGV[3]
+local old = call('HGET', hash, key)
 local seq, at, due = nil, '0', 0
 if old then
   seq, at = string.match(old, '^%d+ (%d+) (%d+) ')
-  if at ~= '0' and tonumber(at) <= tonumber(ARGV[3]) then due = 1 end
+  if at ~= '0' and tonumber(at) <= tonumber(now) then due = 1 end
 end
-local version = text(call('INCRBY', P, 1 + due))
+local version = string.format('%.0f', call('INCRBY', P, 1 + due))
 if not old or due == 1 then
   seq = version
   call('ZADD', O .. scope, seq, key)
   if not old then call('SADD', S, scope) end
 end
-call('HSET', H .. scope, key, version .. ' ' .. seq .. ' ' .. expires .. ' ' .. ARGV[5])
+call('HSET', hash, key, version .. ' ' .. seq .. ' ' .. expires .. ' ' .. ARGV[5])
 if expires ~= '0' then
-  call('ZADD', E, expires, member(scope, key))
+  call('ZADD', E, expires, #scope .. ':' .. scope .. key)
 elseif at ~= '0' then
-  call('ZREM', E, member(scope, key))
+  call('ZREM', E, #scope .. ':' .. scope .. key)
 end
 return {version, old, due}
 "

@@ -329,7 +329,7 @@ impl Task {
 // --- commands ------------------------------------------------------------------------------------------------------
 
 /// Asks for one entry.
-pub(super) fn get(scope: &str, key: &str, out: &mut Vec<u8>) {
+fn get(scope: &str, key: &str, out: &mut Vec<u8>) {
     Command::new(out, 3).arg("HGET").join(&[ENTRIES, scope.as_bytes()]).arg(key);
 }
 
