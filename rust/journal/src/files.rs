@@ -93,6 +93,13 @@ pub trait Output: Send + Sync {
     /// # Errors
     /// The system's.
     fn sync(&self) -> io::Result<()>;
+
+    /// Another handle to sync the same file through, also while this one does. A system tells each handle once of what could not be
+    /// written: so the one hears of it although the other was told.
+    ///
+    /// # Errors
+    /// The system's.
+    fn twin(&self) -> io::Result<Box<dyn Output>>;
 }
 
 /// A directory of the operating system.
@@ -165,8 +172,9 @@ impl Files for Directory {
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn Output>> {
-        let file = OpenOptions::new().write(true).create(true).truncate(true).open(self.0.join(name))?;
-        Ok(Box::new(file))
+        let path = self.0.join(name);
+        let file = OpenOptions::new().write(true).create(true).truncate(true).open(&path)?;
+        Ok(Box::new(Appended { file, path }))
     }
 
     fn truncate(&self, name: &str, bytes: u64) -> io::Result<()> {
@@ -192,12 +200,18 @@ impl Files for Directory {
     }
 }
 
-impl Output for File {
+/// A file of the operating system, and where it is.
+struct Appended {
+    file: File,
+    path: PathBuf,
+}
+
+impl Output for Appended {
     fn append(&self, parts: &[&[u8]]) -> io::Result<()> {
         let mut slices: Vec<IoSlice<'_>> =
             parts.iter().filter(|part| !part.is_empty()).map(|part| IoSlice::new(part)).collect();
         let mut left = slices.as_mut_slice();
-        let mut file = self;
+        let mut file = &self.file;
         while !left.is_empty() {
             match file.write_vectored(left) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -210,6 +224,11 @@ impl Output for File {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.sync_data()
+        self.file.sync_data()
+    }
+
+    fn twin(&self) -> io::Result<Box<dyn Output>> {
+        let path = self.path.clone();
+        Ok(Box::new(Appended { file: OpenOptions::new().append(true).open(&path)?, path }))
     }
 }

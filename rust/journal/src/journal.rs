@@ -8,7 +8,7 @@ use crate::layout::Layout;
 use crate::progress::{Current, Progress};
 use crate::recovery::{self, Found, Recovered};
 use crate::snapshot::{self, Rounds};
-use crate::writer::Writer;
+use crate::writer::{self, Writer};
 use crate::{salvage, segment};
 use iii_fast_core::log::Log;
 use iii_fast_core::state::State;
@@ -146,21 +146,29 @@ impl Journal {
         if *ended {
             return;
         }
+        let (sender, starts) = sync_channel(1);
+        let writer = Mutex::new(Writer::new(self, state, sender));
         std::thread::scope(|scope| {
-            let (sender, starts) = sync_channel(1);
             let rounds = Builder::new().name("journal-snapshot".to_owned());
             let snapshots = move || snapshot::run(self, state, &starts);
             if let Err(error) = rounds.spawn_scoped(scope, snapshots) {
                 self.progress.fail(&format!("cannot start a thread: {error}"));
             }
-            if self.options.sync != SyncLevel::Always {
+            let writer = &writer;
+            if self.options.sync == SyncLevel::Always {
+                let second = Builder::new().name("journal-write".to_owned());
+                let run = move || writer::run(self, writer, Progress::sync_beside);
+                if let Err(error) = second.spawn_scoped(scope, run) {
+                    self.progress.fail(&format!("cannot start a thread: {error}"));
+                }
+            } else {
                 let syncs = Builder::new().name("journal-sync".to_owned());
                 let interval = (self.options.sync == SyncLevel::Interval).then_some(self.options.sync_interval);
                 if let Err(error) = syncs.spawn_scoped(scope, move || self.keep_synced(interval)) {
                     self.progress.fail(&format!("cannot start a thread: {error}"));
                 }
             }
-            Writer::new(self, state, sender).run();
+            writer::run(self, writer, Progress::sync);
             self.progress.end();
         });
         *ended = true;
@@ -221,5 +229,6 @@ fn begin_segment(files: &dyn Files, first: u64) -> Result<Current, JournalError>
     output.append(&[&segment::header(first)]).map_err(JournalError::io(&path, "write"))?;
     output.sync().map_err(JournalError::io(&path, "sync"))?;
     snapshot::sync_names(files)?;
-    Ok(Current { output: Arc::from(output), path })
+    let twin = output.twin().map_err(JournalError::io(&path, "open"))?;
+    Ok(Current { output: Arc::from(output), twin: Arc::from(twin), path })
 }

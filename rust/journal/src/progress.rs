@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 #[derive(Clone)]
 pub(crate) struct Current {
     pub(crate) output: Arc<dyn Output>,
+    /// To sync through while another sync is under way.
+    pub(crate) twin: Arc<dyn Output>,
     pub(crate) path: PathBuf,
 }
 
@@ -32,15 +34,17 @@ pub(crate) struct Progress {
     always: bool,
     inner: Mutex<Inner>,
     changed: Condvar,
-    /// Held while a sync is under way: after one that failed, another would say that all is well.
+    /// Held while a sync is under way through one handle: after one that failed, another would say that all is well.
     syncing: Mutex<()>,
+    syncing_beside: Mutex<()>,
 }
 
 impl Progress {
     /// Everything up to `last` is on the disk.
     pub(crate) fn new(log: Arc<Log>, always: bool, current: Current, last: u64) -> Self {
         let inner = Inner { current, written: last, synced: last, wanted: 0, ended: false, failed: false };
-        Progress { log, always, inner: Mutex::new(inner), changed: Condvar::new(), syncing: Mutex::new(()) }
+        let (inner, syncing, syncing_beside) = (Mutex::new(inner), Mutex::default(), Mutex::default());
+        Progress { log, always, inner, changed: Condvar::new(), syncing, syncing_beside }
     }
 
     pub(crate) fn written(&self) -> u64 {
@@ -75,6 +79,17 @@ impl Progress {
     /// Brings everything that is written to the disk. Callable from any thread.
     pub(crate) fn sync(&self) -> Result<(), JournalError> {
         let _one_at_a_time = self.syncing.lock();
+        self.sync_through(|current| &*current.output)
+    }
+
+    /// As [`Progress::sync`], also while that is under way.
+    pub(crate) fn sync_beside(&self) -> Result<(), JournalError> {
+        let _one_at_a_time = self.syncing_beside.lock();
+        self.sync_through(|current| &*current.twin)
+    }
+
+    /// A sync waits for all that was written before it, whoever else is bringing it to the disk: it speaks for all of that.
+    fn sync_through(&self, handle: impl Fn(&Current) -> &dyn Output) -> Result<(), JournalError> {
         let (current, written) = {
             let inner = self.inner.lock();
             if inner.failed || inner.synced == inner.written {
@@ -82,12 +97,15 @@ impl Progress {
             }
             (inner.current.clone(), inner.written)
         };
-        if let Err(source) = current.output.sync() {
+        if let Err(source) = handle(&current).sync() {
             let error = JournalError::Io { path: current.path, action: "sync", source };
             self.fail(&error.to_string());
             return Err(error);
         }
         let mut inner = self.inner.lock();
+        if inner.failed || inner.synced >= written {
+            return Ok(()); // by another thread meanwhile
+        }
         inner.synced = written;
         self.log.acknowledge(if self.always { written } else { inner.written }, written);
         self.changed.notify_all();

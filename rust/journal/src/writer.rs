@@ -1,9 +1,12 @@
-//! The one thread that writes: takes what all writers have left, writes it, and says when it may be acknowledged.
+//! Writing: one thread at a time takes what all writers have left and appends it, while another may be bringing what it appended before to
+//! the disk.
 
 use crate::error::JournalError;
 use crate::journal::{Journal, SyncLevel};
+use crate::progress::Progress;
 use iii_fast_core::log::record::{self, kind};
 use iii_fast_core::state::State;
+use parking_lot::Mutex;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
@@ -14,34 +17,53 @@ const COPY_BYTES_MAX: usize = 32 << 10;
 pub(crate) struct Writer<'a> {
     journal: &'a Journal,
     state: &'a State,
-    rounds: SyncSender<u64>,
+    /// None at the end.
+    rounds: Option<SyncSender<u64>>,
     batch: Vec<u8>,
     mark: Vec<u8>,
+}
+
+/// Writes until the journal is stopped, syncing with `sync` where the level asks. Several threads may do this: one writes, the others
+/// bring what they have written to the disk. After a failure they only take, so that nobody waits for them.
+pub(crate) fn run(journal: &Journal, writer: &Mutex<Writer<'_>>, sync: fn(&Progress) -> Result<(), JournalError>) {
+    match catch_unwind(AssertUnwindSafe(|| write(journal, writer, sync))) {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => journal.progress.fail(&error.to_string()),
+        Err(_) => journal.progress.fail("writing panicked"),
+    }
+    let mut writer = writer.lock();
+    if journal.progress.has_failed() {
+        writer.discard();
+    }
+    writer.rounds = None;
+}
+
+fn write(
+    journal: &Journal,
+    writer: &Mutex<Writer<'_>>,
+    sync: fn(&Progress) -> Result<(), JournalError>,
+) -> Result<(), JournalError> {
+    // Whoever has the lock waits for work, and gives it up for the disk.
+    while writer.lock().step()? {
+        if journal.options.sync == SyncLevel::Always {
+            sync(&journal.progress)?;
+        }
+    }
+    Ok(())
 }
 
 impl<'a> Writer<'a> {
     /// `rounds` takes the positions from which snapshots are to be made.
     pub(crate) fn new(journal: &'a Journal, state: &'a State, rounds: SyncSender<u64>) -> Self {
-        Writer { journal, state, rounds, batch: Vec::new(), mark: Vec::new() }
+        Writer { journal, state, rounds: Some(rounds), batch: Vec::new(), mark: Vec::new() }
     }
 
-    /// Writes until the journal is stopped. After a failure it only takes, so that nobody waits for it.
-    pub(crate) fn run(mut self) {
-        match catch_unwind(AssertUnwindSafe(|| self.write())) {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => self.journal.progress.fail(&error.to_string()),
-            Err(_) => self.journal.progress.fail("writing panicked"),
-        }
-        if self.journal.progress.has_failed() {
-            self.discard();
-        }
-    }
-
-    fn write(&mut self) -> Result<(), JournalError> {
+    /// Waits for something to write, and writes it; false at the end.
+    fn step(&mut self) -> Result<bool, JournalError> {
         loop {
             let is_stopping = self.journal.is_stopping();
-            if self.journal.progress.has_failed() {
-                return Ok(()); // in another thread, which has told why
+            if self.rounds.is_none() || self.journal.progress.has_failed() {
+                return Ok(false); // in another thread, which has told why
             }
             let wrote = self.write_batch()?;
             let wanted = self.journal.log.sync_wanted();
@@ -49,12 +71,15 @@ impl<'a> Writer<'a> {
                 self.journal.progress.want(wanted);
             }
             self.begin_round()?;
-            if !wrote && is_stopping {
-                return self.close();
+            if wrote {
+                return Ok(true);
             }
-            if !wrote {
-                self.journal.bell.wait();
+            if is_stopping {
+                self.close()?;
+                self.rounds = None;
+                return Ok(false);
             }
+            self.journal.bell.wait();
         }
     }
 
@@ -68,9 +93,6 @@ impl<'a> Writer<'a> {
         self.append(before)?;
         self.remember(before + 1, last);
         self.journal.progress.wrote(last);
-        if self.journal.options.sync == SyncLevel::Always {
-            self.journal.progress.sync()?;
-        }
         Ok(true)
     }
 
@@ -111,7 +133,7 @@ impl<'a> Writer<'a> {
             journal.change_segment()?;
         }
         journal.rounds.busy.store(true, Ordering::Release);
-        if self.rounds.try_send(written).is_err() {
+        if self.rounds.as_ref().is_none_or(|rounds| rounds.try_send(written).is_err()) {
             journal.rounds.busy.store(false, Ordering::Release);
         }
         Ok(())

@@ -289,4 +289,8 @@ impl Output for Open {
         }
         result
     }
+
+    fn twin(&self) -> io::Result<Box<dyn Output>> {
+        Ok(Box::new(Open { disk: self.disk.clone(), id: self.id }))
+    }
 }
