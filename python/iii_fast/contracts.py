@@ -81,13 +81,18 @@ class Storage:
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """What was found in the directory. ``torn_bytes`` were cut off its end, ``dropped_bytes`` given up by salvage."""
+    """What was found in the directory. ``torn_bytes`` were cut off its end, ``dropped_bytes`` given up by salvage.
+
+    ``salvaged`` is where salvage put the files as they were, ``None`` when it had nothing to do. It gives up no bytes
+    when files are missing.
+    """
 
     entries: int = 0
     position: int = 0
     bytes_read: int = 0
     torn_bytes: int = 0
     dropped_bytes: int = 0
+    salvaged: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

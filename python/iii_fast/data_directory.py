@@ -48,11 +48,12 @@ def tell_recovered(recovered: Recovered, directory: Path, seconds: float) -> Non
             "Cut %d bytes off the end of the journal: writes that were not finished when the engine ended",
             recovered.torn_bytes,
         )
-    if recovered.dropped_bytes:
+    if recovered.salvaged is not None:
         logger.warning(
-            "SALVAGED: %d damaged bytes are given up; they, and the files as they were, are in %s",
+            "SALVAGED: what is missing, and %d damaged bytes, are given up; what was dropped (dropped.bin), and the "
+            "files as they were, are in %s",
             recovered.dropped_bytes,
-            directory.absolute() / "salvaged-*",
+            recovered.salvaged.absolute(),
         )
 
 

@@ -78,10 +78,10 @@ class NativeBackend:
         if self._storage.directory is None:
             await trio.lowlevel.checkpoint()
             return Recovered()
-        entries, position, torn_bytes, dropped_bytes = await trio.to_thread.run_sync(
+        entries, position, torn_bytes, dropped_bytes, salvaged = await trio.to_thread.run_sync(
             self._core.open_storage, self._storage
         )
-        return Recovered(entries, position, self._core.storage()[2], torn_bytes, dropped_bytes)
+        return Recovered(entries, position, self._core.storage()[2], torn_bytes, dropped_bytes, salvaged)
 
     async def serve(self, control: Control, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Runs the reactors until cancelled; then what they have written goes to the disk."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from iii_fast import _core
 from iii_fast.cli import main
 from iii_fast.errors import BackendMissingError
 from iii_fast.storage_files import Damage, Progress, Report, storage_files
+from tests.durability import golden
 
 JOURNAL = "journal-00000000000000000001.log"
 LATER = "journal-00000000000000000042.log"
@@ -25,7 +27,7 @@ class ScriptedFiles:
     """Counts files instead of reading records; those that say so are damaged."""
 
     def verify(self, directory: Path, progress: Progress) -> Report:
-        paths = [path for path in sorted(directory.iterdir()) if path.name != "lock" and path.suffix != ".tmp"]
+        paths = [path for path in sorted(directory.iterdir()) if path.suffix in (".log", ".snap")]
         size = sum(path.stat().st_size for path in paths)
         progress(size, size)
         found = [Damage(path, 4, "wrong checksum") for path in paths if "damaged" in path.read_text()]
@@ -55,7 +57,7 @@ def filled(directory: Path, **texts: str) -> Path:
 
 
 def held(directory: Path) -> dict[str, str]:
-    return {path.name: path.read_text() for path in directory.iterdir() if path.name != "lock"}
+    return {path.name: path.read_text() for path in directory.iterdir() if path.name != "lock" and path.is_file()}
 
 
 def test_verify_tells_what_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -95,6 +97,82 @@ def test_the_engines_own_directory_is_the_default(
     monkeypatch.chdir("/")
     assert main(["backup", str(tmp_path / "copy")]) == 0
     assert held(tmp_path / "copy") == {JOURNAL: "one", SNAPSHOT: "three"}
+
+
+CONFIG = "workers: [{name: state, config: {adapter: {name: kv, config: {file_path: %s}}}}]\n"
+
+
+def test_a_configuration_file_names_the_directory_as_for_an_engine(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("III_FAST_DATA_DIR", "III_CONFIG_PATH", "III_FAST_IN_MEMORY"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("found", "named", "variable"):
+        filled(tmp_path / name)
+        (tmp_path / f"{name}.yaml").write_text(CONFIG % name)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "found.yaml").rename(tmp_path / "config.yaml")
+
+    def told(*arguments: str) -> str:
+        assert main(arguments) == 0
+        return capsys.readouterr().out
+
+    assert told("verify").startswith("found is intact")
+    assert told("verify", "-c", "named.yaml").startswith("named is intact")
+    assert told("backup", "copy", "-c", "named.yaml").startswith("backup of named is in")
+    assert "is restored to found/deep: " in told("restore", "copy", "--data-dir", "found/deep")
+    monkeypatch.setenv("III_CONFIG_PATH", "variable.yaml")
+    assert told("verify").startswith("variable is intact")
+    monkeypatch.setenv("III_FAST_DATA_DIR", "found")
+    assert told("verify", "-c", "named.yaml").startswith("found is intact")
+    assert told("verify", "--data-dir", "named").startswith("named is intact")
+    (tmp_path / "config.yaml").write_text("workers: nonsense")
+    monkeypatch.delenv("III_FAST_DATA_DIR")
+    assert told("verify", "--data-dir", "found", "-c", "config.yaml").startswith("found is intact")
+    assert main(["verify", "-c", "config.yaml"]) == 1
+    assert "config.yaml:1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["verify"], ["backup", "copy"], ["restore", "copy", "--force"]])
+def test_a_directory_that_nobody_named_is_not_guessed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    """An empty --data-dir is a variable of a script that is not set, and no default."""
+    monkeypatch.delenv("III_FAST_DATA_DIR", raising=False)
+    monkeypatch.chdir(tmp_path)
+    filled(tmp_path / "data")
+    before = held(tmp_path / "data")
+    assert main([*command, "--data-dir", ""]) == 1
+    assert "--data-dir is empty, expected a directory" in capsys.readouterr().err
+    monkeypatch.setenv("III_FAST_IN_MEMORY", "true")
+    assert main(command) == 1
+    assert "keep state in no directory: name one with --data-dir" in capsys.readouterr().err
+    assert held(tmp_path / "data") == before
+
+
+def test_a_directory_without_state_is_not_called_intact_nor_copied(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "lock").write_text("")
+    assert main(["verify", str(tmp_path / "empty")]) == 1
+    assert capsys.readouterr().err == f"{tmp_path / 'empty'} holds no state: name a data directory or a backup\n"
+    assert main(["backup", str(tmp_path / "copy"), "--data-dir", str(tmp_path / "empty")]) == 1
+    assert f"{tmp_path / 'empty'} holds no state: name the engine's directory" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["empty"]
+
+
+def test_a_backup_goes_where_a_link_leads_and_not_onto_a_mount(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = filled(tmp_path / "data")
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to("disk")
+    monkeypatch.setattr("os.path.ismount", lambda path: Path(path).name == "disk")
+    assert main(["backup", str(tmp_path / "link"), "--data-dir", str(data)]) == 1
+    assert f"{tmp_path / 'disk'} is a mount point" in capsys.readouterr().err
+    assert main(["backup", str(tmp_path / "link" / "copy"), "--data-dir", str(data)]) == 0
+    assert held(tmp_path / "disk" / "copy") == {JOURNAL: "one", SNAPSHOT: "three"}
 
 
 @pytest.mark.parametrize("there", [False, True])
@@ -162,6 +240,77 @@ def test_restore_by_force_moves_it_aside(tmp_path: Path, capsys: pytest.CaptureF
     assert held(aside) == {JOURNAL: "mine", LATER: "mine too", SNAPSHOT: "three", "x.tmp": "unfinished"}
 
 
+def test_restore_by_force_on_a_mount_point_moves_it_aside_within(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backup, data = filled(tmp_path / "backup"), filled(tmp_path / "data", **{JOURNAL: "mine"})
+    rename = Path.rename
+
+    def within(self: Path, target: Path) -> Path:
+        if self.is_relative_to(data) and not target.is_relative_to(data):
+            raise OSError(18, "Invalid cross-device link", str(self))
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", within)
+    assert main(["restore", str(backup), "--data-dir", str(data), "--force"]) == 0
+    (aside,) = data.glob("before-restore-*")
+    assert capsys.readouterr().err == f"what was in {data} is in {aside}\n"
+    assert sorted(path.name for path in data.iterdir()) == [aside.name, JOURNAL, "lock", SNAPSHOT]
+    assert held(aside)[JOURNAL] == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["backup", "data"]
+
+
+def test_restored_state_is_for_its_owner_only(tmp_path: Path) -> None:
+    backup, data = filled(tmp_path / "backup"), tmp_path / "data"
+    assert main(["restore", str(backup), "--data-dir", str(data)]) == 0
+    assert data.stat().st_mode & 0o777 == 0o700
+    data.chmod(0o750)
+    assert main(["restore", str(backup), "--data-dir", str(data), "--force"]) == 0
+    (aside,) = tmp_path.glob("data.before-restore-*")
+    assert aside.stat().st_mode & 0o777 == 0o700
+
+
+def test_what_root_restores_belongs_to_the_owner_of_the_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backup, data = filled(tmp_path / "backup"), filled(tmp_path / "data")
+    given: list[tuple[str, int, int]] = []
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr("os.chown", lambda path, user, group: given.append((Path(path).suffix, user, group)))
+    assert main(["restore", str(backup), "--data-dir", str(data), "--force"]) == 0
+    owner = data.stat()
+    assert {(user, group) for _, user, group in given} == {(owner.st_uid, owner.st_gid)}
+    assert len(given) == 4, "two files, the lock, and the directory of what was there"
+
+
+def test_a_new_file_system_is_empty(tmp_path: Path) -> None:
+    backup, data = filled(tmp_path / "backup"), tmp_path / "data"
+    (data / "lost+found").mkdir(parents=True)
+    assert main(["restore", str(backup), "--data-dir", str(data)]) == 0
+    assert (data / "lost+found").is_dir()
+
+
+def test_an_engine_refuses_what_a_forced_restore_left_when_it_was_cut_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At no instant is there a directory that looks new: the old state would seem to be gone."""
+    backup, data = filled(tmp_path / "backup"), filled(tmp_path / "data")
+    (data / "snapshot-00000007-00000.snap").write_text("newest")
+    seen: list[set[str]] = []
+    rename = Path.rename
+
+    def watched(self: Path, target: Path) -> Path:
+        result = rename(self, target)
+        seen.append({path.name for path in data.iterdir()})
+        return result
+
+    monkeypatch.setattr(Path, "rename", watched)
+    assert main(["restore", str(backup), "--data-dir", str(data), "--force"]) == 0
+    assert len(seen) == 7, "of the directory, four old files, two new ones"
+    assert all("snapshot-00000008-00000.snap" in names for names in seen)
+    assert held(data) == {JOURNAL: "one", SNAPSHOT: "three"}
+
+
 def test_a_running_engine_is_not_robbed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     backup, data = filled(tmp_path / "backup"), filled(tmp_path / "data", **{JOURNAL: "mine"})
     before = held(data)
@@ -227,6 +376,25 @@ def test_a_restore_cut_short_leaves_no_shorter_history(tmp_path: Path, monkeypat
 
 
 # the seam
+
+
+def test_what_the_progress_raises_ends_the_work_and_leaves_nothing(tmp_path: Path) -> None:
+    """Ctrl-C comes this way: between two calls a signal is looked at."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / golden.SEGMENT_NAME).write_bytes(golden.SEGMENT)
+    files = storage_files()
+    told: list[tuple[int, int]] = []
+    files.verify(tmp_path / "data", lambda done, total: told.append((done, total)))
+    assert told[-1] == (len(golden.SEGMENT), len(golden.SEGMENT))
+
+    def interrupted(done: int, total: int) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        files.verify(tmp_path / "data", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        files.backup(tmp_path / "data", tmp_path / "deep" / "copy", interrupted)
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
 def test_without_the_extension_the_next_step_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

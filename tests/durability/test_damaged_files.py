@@ -155,9 +155,19 @@ async def test_salvage_keeps_what_is_intact_and_the_files(tmp_path: Path, backen
     found = await opened(backend, directory, salvage=True)
     assert (found.entries, found.position, found.dropped_bytes) == (2, 5, len(golden.COMMIT_2))
     [aside] = await trio.to_thread.run_sync(lambda: [path for path in directory.iterdir() if path.is_dir()])
+    assert found.salvaged == aside
     line = f'{{"file":"{FIRST}","offset":60,"bytes":{len(golden.COMMIT_2)},"reason":"the checksum is wrong"}}\n'
     dropped = files[FIRST][60 : 60 + len(golden.COMMIT_2)]
     assert await trio.Path(aside / "dropped.bin").read_bytes() == line.encode() + dropped + b"\n"
     assert await trio.Path(aside / FIRST).read_bytes() == files[FIRST]
     again = await opened(backend, directory)
-    assert (again.entries, again.position, again.dropped_bytes) == (2, 5, 0)
+    assert (again.entries, again.position, again.dropped_bytes, again.salvaged) == (2, 5, 0, None)
+
+
+@pytest.mark.parametrize("backend", sorted(DURABLE))
+async def test_salvage_without_a_file_gives_up_no_bytes_and_says_so(tmp_path: Path, backend: str) -> None:
+    directory = put(tmp_path / "data", {golden.SNAPSHOT_NAME: golden.SNAPSHOT})
+    found = await opened(backend, directory, salvage=True)
+    assert (found.entries, found.dropped_bytes) == (2, 0)
+    assert found.salvaged is not None
+    assert await trio.Path(found.salvaged / golden.SNAPSHOT_NAME).read_bytes() == golden.SNAPSHOT

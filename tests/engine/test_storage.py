@@ -44,11 +44,21 @@ async def test_the_log_tells_what_was_recovered_and_where_state_is(
 
 
 async def test_what_was_cut_off_or_given_up_is_warned_about(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    async with running(durable(tmp_path), FakeBackend(recovered=Recovered(torn_bytes=17, dropped_bytes=19))):
+    found = Recovered(torn_bytes=17, dropped_bytes=19, salvaged=tmp_path / "salvaged-7")
+    async with running(durable(tmp_path), FakeBackend(recovered=found)):
         pass
     torn, dropped = [one.getMessage() for one in caplog.records if one.levelno == logging.WARNING]
     assert "Cut 17 bytes off the end of the journal" in torn
-    assert f"19 damaged bytes are given up; they, and the files as they were, are in {tmp_path}/salvaged-*" in dropped
+    assert "what is missing, and 19 damaged bytes, are given up" in dropped
+    assert dropped.endswith(f"the files as they were, are in {tmp_path}/salvaged-7")
+
+
+async def test_salvage_of_missing_files_is_warned_about(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing is dropped then: what is gone has no bytes."""
+    async with running(durable(tmp_path), FakeBackend(recovered=Recovered(salvaged=tmp_path / "salvaged-7"))):
+        pass
+    [told] = [one.getMessage() for one in caplog.records if one.levelno == logging.WARNING]
+    assert told.startswith("SALVAGED: what is missing, and 0 damaged bytes")
 
 
 async def test_state_in_memory_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:

@@ -6,20 +6,24 @@ import fcntl
 import os
 import re
 import time
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TypeVar
 
 from iii_fast.cli.progress_bar import progress_bar
-from iii_fast.config.overrides import VARIABLES
-from iii_fast.config.settings import DEFAULT_DIRECTORY
-from iii_fast.errors import StorageError
+from iii_fast.config import VARIABLES, Overrides, Settings, load_config
+from iii_fast.errors import ConfigError, StorageError
 from iii_fast.storage_files import Progress
 
 LOCK: Final = "lock"
-VARIABLE: Final = VARIABLES["data_dir"]
+WHERE: Final = f"""\
+The engine's directory is found as `iii-fast serve` finds it: --data-dir, {VARIABLES["data_dir"]}, the file_path in the
+configuration file (-c FILE, III_CONFIG_PATH, config.yaml, iii-config.yaml), ./data.
+"""
+"""For help texts."""
+
 FILE: Final = re.compile(r"journal-\d{20}\.log|snapshot-\d{8}-\d{5}\.snap")
 """Names of the files that hold state."""
 
@@ -28,14 +32,23 @@ T = TypeVar("T")
 
 
 def add_data_dir(parser: ArgumentParser) -> None:
-    """``--data-dir``."""
-    text = f"the engine's directory (default: {VARIABLE}, or ./{DEFAULT_DIRECTORY})"
-    parser.add_argument("--data-dir", metavar="DIR", help=text)
+    """``--data-dir`` and ``-c``."""
+    parser.add_argument("--data-dir", metavar="DIR", help="the engine's directory (default: see below)")
+    parser.add_argument("-c", "--config", metavar="FILE", help="configuration file, which may name the directory")
 
 
-def data_dir(given: str | None, environ: Mapping[str, str]) -> Path:
-    """The directory that was named, or the one that an engine uses when nothing is said."""
-    return Path(given or environ.get(VARIABLE) or DEFAULT_DIRECTORY)
+def data_dir(options: Namespace, environ: Mapping[str, str]) -> Path:
+    """The directory of an engine that is started with the same options, variables and files. Raises ``ConfigError``."""
+    flags = Overrides.from_texts({} if options.data_dir is None else {"data_dir": ("--data-dir", options.data_dir)})
+    names = {key: VARIABLES[key] for key in ("data_dir", "in_memory")}
+    variables = Overrides.from_texts({key: (name, environ[name]) for key, name in names.items() if name in environ})
+    overrides = flags.over(variables)
+    # A directory that is named needs no file: a broken one is not in the way of a restore then.
+    settings = Settings() if overrides.data_dir else load_config(options.config, environ=environ).settings
+    directory = overrides.apply(settings).storage.directory
+    if directory is None:
+        raise ConfigError("this engine is told to keep state in no directory: name one with --data-dir")
+    return directory
 
 
 def with_bar(work: Callable[[Progress], T]) -> T:
@@ -70,6 +83,13 @@ def locked(directory: Path) -> Iterator[None]:
         raise StorageError(f"{directory} is in use by an engine or another command: stop it first") from None
     finally:
         os.close(descriptor)
+
+
+def give_to_owner(directory: Path, path: Path) -> None:
+    """What root made belongs to the owner of ``directory`` then: an engine need not be root. Raises ``OSError``."""
+    if os.geteuid() == 0:
+        owner = directory.stat()
+        os.chown(path, owner.st_uid, owner.st_gid)
 
 
 def sync_directory(directory: Path) -> None:

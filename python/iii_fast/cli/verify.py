@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from iii_fast.cli.arguments import command_parser
-from iii_fast.cli.data_files import VARIABLE, bytes_of, data_dir, with_bar
+from iii_fast.cli.data_files import WHERE, add_data_dir, bytes_of, data_dir, with_bar
 from iii_fast.cli.failure import CommandError, telling_failures
 from iii_fast.storage_files import Report, StorageFiles, storage_files
 
@@ -20,17 +20,22 @@ examples:
   iii-fast verify
   iii-fast verify /backups/monday
 
-environment: {VARIABLE} is the directory where none is named.
-"""
+{WHERE}"""
 
 
 def main(arguments: Sequence[str]) -> None:
     """Runs the subcommand. Leaves with status 1 when the files are damaged."""
     parser = command_parser("verify", description="Check the files of a data directory or a backup.", epilog=EPILOG)
-    parser.add_argument("directory", nargs="?", metavar="DIR", help="default: the engine's directory, ./data")
-    directory = data_dir(parser.parse_args(arguments).directory, os.environ)
+    parser.add_argument("directory", nargs="?", metavar="DIR", help="default: the engine's directory")
+    add_data_dir(parser)
+    options = parser.parse_args(arguments)
+    if options.directory is not None and options.data_dir is not None:
+        parser.error("--data-dir is another way to name DIR: give one of them")
+    directory = data_dir(options, os.environ) if options.directory is None else Path(options.directory)
     with telling_failures():
         found = intact(storage_files(), directory)
+        if not found.files:
+            raise CommandError(f"{directory} holds no state: name a data directory or a backup")
         print(f"{directory} is intact: {found}, {bytes_of(directory)} bytes")
     if found.torn_bytes:
         print(f"{found.torn_bytes} bytes at its end are not written whole: an engine cuts them off when it starts")

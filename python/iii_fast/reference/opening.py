@@ -47,9 +47,14 @@ def _open(
     if found.dropped:
         for piece in found.dropped:
             logger.warning("Dropped %d bytes of %s: %s", len(piece.data), piece.file or "a missing file", piece.reason)
-        catalog = salvage.write(files, catalog, entries, found, storage.history_bytes_max)
-        dropped_bytes = sum(len(piece.data) for piece in found.dropped)
-        recovered = Recovered(entries.count, found.position, found.bytes_read, dropped_bytes=dropped_bytes)
+        catalog, aside = salvage.write(files, catalog, entries, found, storage.history_bytes_max)
+        recovered = Recovered(
+            entries.count,
+            found.position,
+            found.bytes_read,
+            dropped_bytes=sum(len(piece.data) for piece in found.dropped),
+            salvaged=files.directory / aside,
+        )
     elif found.tail is not None:
         # It counts as on the disk from now on, so it has to be.
         files.truncate(found.tail.name, found.tail.bytes)

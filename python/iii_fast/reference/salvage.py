@@ -17,8 +17,11 @@ from iii_fast.reference.recovery import Found
 from iii_fast.reference.state_entries import Entries
 
 
-def write(files: Files, catalog: Catalog, entries: Entries, found: Found, history_bytes_max: int) -> Catalog:
-    """Writes the entries, sets aside what was there; returns what lies in the directory then, and corrects ``found``.
+def write(
+    files: Files, catalog: Catalog, entries: Entries, found: Found, history_bytes_max: int
+) -> tuple[Catalog, str]:
+    """Writes the entries, sets aside what was there; returns what lies in the directory then, and the name of the
+    directory in it with what was there. Corrects ``found``.
 
     At every instant the directory is either refused as it was before, or starts with everything that was kept.
     """
@@ -39,7 +42,7 @@ def write(files: Files, catalog: Catalog, entries: Entries, found: Found, histor
     files.sync_names()
     found.position = found.start = start
     found.history = History(history_bytes_max)
-    return Catalog([Segment(start + 1, segment.HEADER_BYTES)], {header.id: size})
+    return Catalog([Segment(start + 1, segment.HEADER_BYTES)], {header.id: size}), aside
 
 
 def _make_aside(files: Files) -> str:

@@ -2,12 +2,13 @@
 
 use crate::catalog::Catalog;
 use crate::error::JournalError;
-use crate::files::{Directory, Files};
+use crate::files::{Directory, Files, is_there};
 use crate::part;
 use crate::reader::SegmentReader;
 use crate::segment;
-use crate::verify::{Report, verify};
+use crate::verify::{Progress, Report, verify};
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 /// How often it is begun again because files came and went.
@@ -18,8 +19,8 @@ const TRIES: usize = 16;
 /// (each counts once for copying and once for verifying), and begins again when files went away underneath.
 ///
 /// # Errors
-/// When the target is in use, files cannot be read or written, or the source is damaged.
-pub fn backup(source: &Path, target: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Report, JournalError> {
+/// When the target is in use, files cannot be read or written, the source is damaged, or `progress` ends it. Nothing is left then.
+pub fn backup(source: &Path, target: &Path, progress: Progress<'_>) -> Result<Report, JournalError> {
     match std::fs::read_dir(target).map(Iterator::count) {
         Ok(0) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -30,6 +31,7 @@ pub fn backup(source: &Path, target: &Path, progress: &mut dyn FnMut(u64, u64)) 
         Err(error) => return Err(JournalError::io(target, "read the directory")(error)),
     }
     let partial = partial_name(target);
+    let missing: Vec<&Path> = above(target).ancestors().take_while(|path| !is_there(path)).collect();
     let result = copy(source, &partial, progress).and_then(|report| {
         std::fs::rename(&partial, target).map_err(JournalError::io(&partial, "rename"))?;
         let above = above(target);
@@ -39,6 +41,9 @@ pub fn backup(source: &Path, target: &Path, progress: &mut dyn FnMut(u64, u64)) 
     if result.is_err() {
         // What is left of it is of no use; the error that counts is the one above.
         let _ = std::fs::remove_dir_all(&partial);
+        for path in missing {
+            let _ = std::fs::remove_dir(path);
+        }
     }
     result
 }
@@ -53,7 +58,7 @@ fn partial_name(target: &Path) -> PathBuf {
     above(target).join(format!(".{name}.partial-{}", std::process::id()))
 }
 
-fn copy(source: &Path, partial: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Report, JournalError> {
+fn copy(source: &Path, partial: &Path, progress: Progress<'_>) -> Result<Report, JournalError> {
     let from = Directory::new(source);
     for _ in 0..TRIES {
         let before = Catalog::read(&from)?;
@@ -61,7 +66,7 @@ fn copy(source: &Path, partial: &Path, progress: &mut dyn FnMut(u64, u64)) -> Re
             std::fs::remove_dir_all(partial).map_err(JournalError::io(partial, "remove"))?;
         }
         let copied = match copy_files(&from, &before, partial, progress) {
-            Err(error) if error.is_absence() && source.is_dir() => continue,
+            Err(error) if error.is_absence(source) && source.is_dir() => continue,
             other => other?,
         };
         let report = verify(partial, &mut |done, _| progress(copied + done, 2 * copied))?;
@@ -80,7 +85,7 @@ fn copy_files(
     from: &Directory,
     catalog: &Catalog,
     partial: &Path,
-    progress: &mut dyn FnMut(u64, u64),
+    progress: Progress<'_>,
 ) -> Result<u64, JournalError> {
     let to = Directory::new(partial);
     to.make().map_err(JournalError::io(partial, "make the directory"))?;
@@ -93,8 +98,10 @@ fn copy_files(
         }
         write_file(&to, name, &bytes)?;
         done += bytes.len() as u64;
-        progress(done, 2 * total.max(done));
-        Ok::<_, JournalError>(())
+        match progress(done, 2 * total.max(done)) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(JournalError::Interrupted { directory: from.directory().to_owned() }),
+        }
     };
     for &id in catalog.parts.keys() {
         copy_file(&part::name(id), u64::MAX, None)?;

@@ -65,6 +65,12 @@ pub enum JournalError {
         /// The target.
         path: PathBuf,
     },
+    /// Whoever asked for it does not want it any more.
+    #[error("{}: the work was interrupted", .directory.display())]
+    Interrupted {
+        /// The directory that was read.
+        directory: PathBuf,
+    },
     /// Files came and went faster than they could be read.
     #[error("{}: the files kept changing while they were read; try again", .directory.display())]
     Restless {
@@ -95,8 +101,9 @@ impl JournalError {
         }
     }
 
-    /// Whether a file was not there (any more).
-    pub(crate) fn is_absence(&self) -> bool {
-        matches!(self, JournalError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    /// Whether a file of `directory` was not there (any more).
+    pub(crate) fn is_absence(&self, directory: &Path) -> bool {
+        matches!(self, JournalError::Io { path, source, .. }
+            if source.kind() == io::ErrorKind::NotFound && path.parent() == Some(directory))
     }
 }

@@ -124,7 +124,8 @@ impl Directory {
     }
 }
 
-fn is_there(path: &Path) -> bool {
+/// Whether there is something at `path`; the empty one is the working directory.
+pub(crate) fn is_there(path: &Path) -> bool {
     path.as_os_str().is_empty() || path.exists()
 }
 

@@ -7,10 +7,17 @@ use crate::part::{self, PartHeader, PartId};
 use crate::reader::{Fault, PartReader, SegmentReader};
 use crate::segment;
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 /// How often it is begun again because files came and went.
 const TRIES: usize = 16;
+
+/// How many bytes are checked between two looks at whether to go on.
+const LOOK_BYTES: usize = 1 << 20;
+
+/// Told how many bytes of how many are done; [`ControlFlow::Break`] ends the work at once.
+pub type Progress<'a> = &'a mut dyn FnMut(u64, u64) -> ControlFlow<()>;
 
 /// What a directory holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -46,15 +53,15 @@ pub struct Damage {
 /// files have changed underneath.
 ///
 /// # Errors
-/// When files cannot be read, or a newer engine wrote them. Damage is no error, but part of the report.
-pub fn verify(directory: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Report, JournalError> {
+/// When files cannot be read, a newer engine wrote them, or `progress` ends it. Damage is no error, but part of the report.
+pub fn verify(directory: &Path, progress: Progress<'_>) -> Result<Report, JournalError> {
     let files = Directory::new(directory);
     for _ in 0..TRIES {
         let mut check = Check { files: &files, report: Report::default(), done: 0, total: 0, progress: &mut *progress };
         match check.run() {
             Ok(is_missing) if is_missing && check.has_changed()? => {}
             Ok(_) => return Ok(check.report),
-            Err(error) if error.is_absence() && files.directory().is_dir() => {}
+            Err(error) if error.is_absence(directory) && directory.is_dir() => {}
             Err(error) => return Err(error),
         }
     }
@@ -66,7 +73,7 @@ struct Check<'a> {
     report: Report,
     done: u64,
     total: u64,
-    progress: &'a mut dyn FnMut(u64, u64),
+    progress: Progress<'a>,
 }
 
 impl Check<'_> {
@@ -130,8 +137,24 @@ impl Check<'_> {
         let bytes = self.files.read(name, limit).map_err(JournalError::io(path, "read"))?;
         self.done += bytes.len() as u64;
         self.report.files += 1;
-        (self.progress)(self.done, self.total.max(self.done));
+        self.go_on()?;
         Ok(bytes)
+    }
+
+    fn go_on(&mut self) -> Result<(), JournalError> {
+        match (self.progress)(self.done, self.total.max(self.done)) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(JournalError::Interrupted { directory: self.files.directory().to_owned() }),
+        }
+    }
+
+    /// Looks whether to go on when reading has come behind `look`; returns where to look next.
+    fn go_on_at(&mut self, offset: usize, look: usize) -> Result<usize, JournalError> {
+        if offset < look {
+            return Ok(look);
+        }
+        self.go_on()?;
+        Ok(offset + LOOK_BYTES)
     }
 
     fn damage(&mut self, name: &str, fault: &Fault) -> Result<(), JournalError> {
@@ -156,7 +179,9 @@ impl Check<'_> {
         };
         let header = reader.header();
         let mut version_max = 0;
+        let mut look = LOOK_BYTES;
         loop {
+            look = self.go_on_at(reader.offset(), look)?;
             match reader.next(|entry| version_max = entry.version.max(version_max)) {
                 Ok(true) => {}
                 Ok(false) => break,
@@ -190,7 +215,9 @@ impl Check<'_> {
                 SegmentReader::behind_header(&bytes, segment.first)
             }
         };
+        let mut look = LOOK_BYTES;
         loop {
+            look = self.go_on_at(reader.offset(), look)?;
             match reader.next() {
                 Ok(Some(_)) => self.report.commits += 1,
                 Ok(None) => break,

@@ -7,6 +7,7 @@ use iii_fast_journal::backup::backup;
 use iii_fast_journal::verify::verify;
 use iii_fast_journal::{JournalError, Options, SyncLevel};
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use support::{Engine, options};
@@ -135,6 +136,7 @@ fn verifying_tells_everything_and_changes_nothing() {
     let report = verify(home.path(), &mut |done, total| {
         calls += 1;
         end = (done, total);
+        ControlFlow::Continue(())
     })
     .unwrap();
     let files: Vec<String> = names(home.path()).into_iter().filter(|name| name != "lock").collect();
@@ -156,15 +158,15 @@ fn verifying_tells_everything_and_changes_nothing() {
     let mut contents = fs::read(&last).unwrap();
     contents.extend_from_slice(&[0; 100]);
     fs::write(&last, contents).unwrap();
-    let report = verify(home.path(), &mut |_, _| {}).unwrap();
+    let report = verify(home.path(), &mut |_, _| ControlFlow::Continue(())).unwrap();
     for path in &damaged {
         assert!(report.damages.iter().any(|damage| damage.file == *path), "{report:?}");
     }
     assert_eq!(report.torn_bytes, 100);
     fs::remove_file(&damaged[0]).unwrap();
-    let report = verify(home.path(), &mut |_, _| {}).unwrap();
+    let report = verify(home.path(), &mut |_, _| ControlFlow::Continue(())).unwrap();
     assert!(report.damages.iter().any(|damage| damage.file == home.path()), "{report:?}");
-    assert!(verify(&home.path().join("absent"), &mut |_, _| {}).is_err());
+    assert!(verify(&home.path().join("absent"), &mut |_, _| ControlFlow::Continue(())).is_err());
 }
 
 #[test]
@@ -207,7 +209,7 @@ fn salvaging_keeps_what_is_intact_and_writes_down_the_rest() {
     let engine = Engine::start_in(home.path(), salvage).unwrap();
     assert_eq!((engine.contents(), &engine.recovered.salvaged), (kept, &None));
     drop(engine);
-    assert_eq!(verify(home.path(), &mut |_, _| {}).unwrap().damages, []);
+    assert_eq!(verify(home.path(), &mut |_, _| ControlFlow::Continue(())).unwrap().damages, []);
 }
 
 #[test]
@@ -231,9 +233,9 @@ fn a_copy_of_a_running_engine_can_be_started_from() {
         for i in 0..10 {
             let promised = acknowledged.load(Ordering::SeqCst);
             let target = home.path().join(format!("copy-{i}"));
-            let report = backup(&source, &target, &mut |done, total| assert!(done <= total)).unwrap();
+            let report = backup(&source, &target, &mut going_on).unwrap();
             assert_eq!(report.damages, []);
-            let verified = verify(&source, &mut |_, _| {}).unwrap();
+            let verified = verify(&source, &mut |_, _| ControlFlow::Continue(())).unwrap();
             assert_eq!(verified.damages, []);
             let copy = Engine::start_in(&target, options(SyncLevel::Always)).unwrap();
             assert!(copy.recovered.torn.is_none());
@@ -246,6 +248,69 @@ fn a_copy_of_a_running_engine_can_be_started_from() {
     assert!(names(home.path()).iter().all(|name| !name.contains("partial")));
 }
 
+fn going_on(done: u64, total: u64) -> ControlFlow<()> {
+    assert!(done <= total);
+    ControlFlow::Continue(())
+}
+
+#[test]
+fn what_is_interrupted_ends_at_once_and_leaves_nothing() {
+    let home = TempDir::new().unwrap();
+    let source = home.path().join("data");
+    fill(&source);
+    let before = names(&source);
+    let mut looks = 0;
+    backup(&source, &home.path().join("whole"), &mut |_, _| {
+        looks += 1;
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    assert!(looks > 4);
+    for last in 1..=looks {
+        let mut calls = 0;
+        let target = home.path().join("deep/deeper/copy");
+        let stopped = backup(&source, &target, &mut |_, _| {
+            calls += 1;
+            if calls == last { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        assert!(matches!(stopped, Err(JournalError::Interrupted { .. })), "{stopped:?}");
+        assert_eq!(calls, last);
+        assert_eq!(names(home.path()), ["data", "whole"]);
+    }
+    let stopped = verify(&source, &mut |_, _| ControlFlow::Break(()));
+    assert!(matches!(stopped, Err(JournalError::Interrupted { .. })), "{stopped:?}");
+    assert_eq!(names(&source), before);
+}
+
+#[test]
+fn a_long_file_is_not_read_to_its_end_before_the_next_look() {
+    let home = TempDir::new().unwrap();
+    let engine = Engine::start_in(home.path(), options(SyncLevel::Never)).unwrap();
+    let value = format!("\"{}\"", "x".repeat(100_000));
+    for i in 0..80 {
+        engine.set("s", &format!("k{i}"), &value).unwrap();
+    }
+    engine.stop();
+    let mut looks = 0;
+    verify(home.path(), &mut |_, _| {
+        looks += 1;
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    let files = names(home.path()).len() - 1;
+    assert!(looks >= files + 7, "{looks} looks at 8 MB in {files} files");
+}
+
+#[test]
+fn a_place_that_cannot_be_made_is_told_as_it_is() {
+    let home = TempDir::new().unwrap();
+    let source = home.path().join("data");
+    fill(&source);
+    // Nobody can make a directory there, and the system says so with "not found".
+    let refused = backup(&source, Path::new("/proc/copy"), &mut |_, _| ControlFlow::Continue(()));
+    assert!(matches!(refused, Err(JournalError::Io { .. })), "{refused:?}");
+}
+
 #[test]
 fn a_copy_is_whole_or_not_there() {
     let home = TempDir::new().unwrap();
@@ -253,21 +318,30 @@ fn a_copy_is_whole_or_not_there() {
     let truth = fill(&source);
     let target = home.path().join("copy");
     fs::create_dir(&target).unwrap();
-    backup(&source, &target, &mut |_, _| {}).unwrap();
+    backup(&source, &target, &mut |_, _| ControlFlow::Continue(())).unwrap();
     assert_eq!(Engine::start_in(&target, options(SyncLevel::Always)).unwrap().contents(), truth);
-    assert!(matches!(backup(&source, &target, &mut |_, _| {}), Err(JournalError::Occupied { .. })));
-    assert!(matches!(backup(&source, &target.join("lock"), &mut |_, _| {}), Err(JournalError::Occupied { .. })));
+    assert!(matches!(
+        backup(&source, &target, &mut |_, _| ControlFlow::Continue(())),
+        Err(JournalError::Occupied { .. })
+    ));
+    assert!(matches!(
+        backup(&source, &target.join("lock"), &mut |_, _| ControlFlow::Continue(())),
+        Err(JournalError::Occupied { .. })
+    ));
 
     let snapshot = source.join(names(&source).into_iter().find(|name| name.ends_with(".snap")).unwrap());
     let mut bytes = fs::read(&snapshot).unwrap();
     bytes[60] ^= 1;
     fs::write(&snapshot, bytes).unwrap();
-    let Err(JournalError::Damaged { file, offset, .. }) = backup(&source, &home.path().join("other"), &mut |_, _| {})
+    let Err(JournalError::Damaged { file, offset, .. }) =
+        backup(&source, &home.path().join("other"), &mut |_, _| ControlFlow::Continue(()))
     else {
         panic!("copied damage")
     };
     assert_eq!((file, offset), (snapshot, 48));
     assert_eq!(names(home.path()), ["copy", "data"]);
-    assert!(backup(&home.path().join("absent"), &home.path().join("other"), &mut |_, _| {}).is_err());
+    assert!(
+        backup(&home.path().join("absent"), &home.path().join("other"), &mut |_, _| ControlFlow::Continue(())).is_err()
+    );
     assert_eq!(names(home.path()), ["copy", "data"]);
 }

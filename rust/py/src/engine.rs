@@ -74,7 +74,7 @@ impl Core {
     }
 
     /// Loads the directory that `storage` names, without the interpreter: entries, position, torn bytes, dropped bytes. Once, before serving.
-    fn open_storage(&self, py: Python<'_>, storage: &Bound<'_, PyAny>) -> PyResult<(usize, u64, u64, u64)> {
+    fn open_storage(&self, py: Python<'_>, storage: &Bound<'_, PyAny>) -> PyResult<storage::Found> {
         let (journal, found) = storage::open(py, &self.data, storage)?;
         if self.journal.set(journal).is_err() {
             return Err(PyRuntimeError::new_err("the storage is open already"));

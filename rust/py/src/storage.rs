@@ -7,6 +7,7 @@ use iii_fast_journal::{Journal, JournalError, Options, Recovered, SyncLevel};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -48,25 +49,35 @@ pub fn open(py: Python<'_>, core: &Core, storage: &Bound<'_, PyAny>) -> PyResult
     py.detach(|| Journal::open(options, &core.state, core.state.log())).map_err(|error| storage_error(py, &error))
 }
 
-/// What a start found: entries, position, torn bytes, dropped bytes.
-pub fn recovered(core: &Core, found: &Recovered) -> (usize, u64, u64, u64) {
+/// What a start found: entries, position, torn bytes, dropped bytes, and where salvage put the files that were there.
+pub type Found = (usize, u64, u64, u64, Option<PathBuf>);
+
+pub fn recovered(core: &Core, found: &Recovered) -> Found {
     let torn = found.torn.as_ref().map_or(0, |torn| torn.bytes);
-    let dropped = found.salvaged.as_ref().map_or(0, |salvaged| salvaged.dropped.iter().map(|one| one.bytes).sum());
-    (core.state.key_count(), found.last, torn, dropped)
+    let salvaged = found.salvaged.as_ref();
+    let dropped = salvaged.map_or(0, |salvaged| salvaged.dropped.iter().map(|one| one.bytes).sum());
+    (core.state.key_count(), found.last, torn, dropped, salvaged.map(|salvaged| salvaged.directory.clone()))
 }
 
 /// Tells Python about progress, and remembers what it raised.
-struct Progress<'py> {
-    told: Option<Bound<'py, PyAny>>,
+struct Progress {
+    told: Option<Py<PyAny>>,
     raised: Option<PyErr>,
 }
 
-impl Progress<'_> {
-    fn tell(&mut self, done: u64, total: u64) {
-        if self.raised.is_none()
-            && let Some(told) = &self.told
-        {
-            self.raised = told.call1((done, total)).err();
+impl Progress {
+    /// Signals count too: Ctrl-C ends the work.
+    fn tell(&mut self, done: u64, total: u64) -> ControlFlow<()> {
+        let told = Python::attach(|py| {
+            py.check_signals()?;
+            self.told.as_ref().map_or(Ok(()), |told| told.call1(py, (done, total)).map(drop))
+        });
+        match told {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(raised) => {
+                self.raised = Some(raised);
+                ControlFlow::Break(())
+            }
         }
     }
 }
@@ -85,13 +96,14 @@ fn report<'py>(py: Python<'py>, found: &Report) -> PyResult<Bound<'py, PyDict>> 
     Ok(report)
 }
 
+/// Does the work without the interpreter, and raises what `progress` raised.
 fn told<'py>(
     py: Python<'py>,
-    progress: Option<Bound<'py, PyAny>>,
-    work: impl FnOnce(&mut dyn FnMut(u64, u64)) -> Result<Report, JournalError>,
+    progress: Option<Py<PyAny>>,
+    work: impl FnOnce(&mut dyn FnMut(u64, u64) -> ControlFlow<()>) -> Result<Report, JournalError> + Send,
 ) -> PyResult<Bound<'py, PyDict>> {
     let mut progress = Progress { told: progress, raised: None };
-    let found = work(&mut |done, total| progress.tell(done, total));
+    let found = py.detach(|| work(&mut |done, total| progress.tell(done, total)));
     match progress.raised {
         Some(raised) => Err(raised),
         None => report(py, &found.map_err(|error| storage_error(py, &error))?),
@@ -105,7 +117,7 @@ fn told<'py>(
 pub fn verify_directory<'py>(
     py: Python<'py>,
     path: PathBuf,
-    progress: Option<Bound<'py, PyAny>>,
+    progress: Option<Py<PyAny>>,
 ) -> PyResult<Bound<'py, PyDict>> {
     told(py, progress, |tell| verify(&path, tell))
 }
@@ -118,7 +130,7 @@ pub fn backup_directory<'py>(
     py: Python<'py>,
     source: PathBuf,
     dest: PathBuf,
-    progress: Option<Bound<'py, PyAny>>,
+    progress: Option<Py<PyAny>>,
 ) -> PyResult<Bound<'py, PyDict>> {
     told(py, progress, |tell| backup(&source, &dest, tell))
 }
