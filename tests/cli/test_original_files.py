@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -98,3 +99,16 @@ async def test_long_scopes_come_in_batches(capsys: pytest.CaptureFixture[str], t
     assert (await import_(capsys, state, "--from-iii", str(tmp_path))).status == 0
     assert len(state.texts()["s"]) == 2_500
     assert state.calls["state::set_many"] == 3
+
+
+async def test_a_name_that_is_no_text_is_told_and_an_empty_one_is_a_scope(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / os.fsdecode(b"\xff.bin")).write_bytes(original('{"k":1}'))
+    (tmp_path / ".bin").write_bytes(original('{"k":2}'))
+    state = FakeState()
+    outcome = await import_(capsys, state, "--from-iii", str(tmp_path))
+    assert outcome.status == 1
+    assert "the name is no percent-encoded UTF-8" in outcome.err
+    assert "1 of 2 files could not be read" in outcome.err
+    assert state.texts() == {"": {"k": ("2", None)}}

@@ -103,9 +103,12 @@ def sync_directory(directory: Path) -> None:
 
 def copy_file(source: Path, target: Path, copied: Callable[[int], None]) -> None:
     """Copies one file to a new one and syncs it; ``copied`` is told the bytes of each piece. Raises ``OSError``."""
-    with source.open("rb") as reading, target.open("xb") as writing:
-        while data := reading.read(COPY_BYTES):
-            writing.write(data)
-            copied(len(data))
-        writing.flush()
-        os.fsync(writing.fileno())
+    try:
+        with source.open("rb") as reading, target.open("xb") as writing:
+            while data := reading.read(COPY_BYTES):
+                writing.write(data)
+                copied(len(data))
+            writing.flush()
+            os.fsync(writing.fileno())
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, error.filename or str(target)) from None

@@ -6,8 +6,8 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import aclosing
+from collections.abc import Iterator, Sequence
+from contextlib import aclosing, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -153,7 +153,8 @@ class _Target:
     def write(self, page: state_reader.Page) -> None:
         """Appends the entries of a page. Raises ``CommandError``."""
         data = b"".join(_encoded(record, self.progress.format) for record in page.records)
-        self._file.write(data)
+        with self._telling():
+            self._file.write(data)
         self.progress = replace(
             self.progress,
             bytes=self.progress.bytes + len(data),
@@ -165,32 +166,46 @@ class _Target:
             self.save()
 
     def save(self) -> None:
-        """Makes what was written permanent, and then notes that it is."""
-        self._file.flush()
-        if self._path is not None:
-            os.fsync(self._file.fileno())
-            saved_progress.save(self._path, self.progress)
+        """Makes what was written permanent, and then notes that it is. Raises ``CommandError``."""
+        with self._telling():
+            self._file.flush()
+            if self._path is not None:
+                os.fsync(self._file.fileno())
+                saved_progress.save(self._path, self.progress)
         self._saved_at = time.monotonic()
 
     def finish(self) -> None:
-        """The file is complete."""
-        self._file.flush()
-        if self._path is not None:
-            os.fsync(self._file.fileno())
-            self._file.close()
-            saved_progress.remove(self._path)
+        """The file is complete. Raises ``CommandError``."""
+        with self._telling():
+            self._file.flush()
+            if self._path is not None:
+                os.fsync(self._file.fileno())
+                self._file.close()
+                saved_progress.remove(self._path)
 
     def interrupted(self) -> None:
         """Saves what can be gone on from, and tells how."""
         if self._path is None:
             return
         try:
-            self.save()
-            self._file.close()
-        except OSError:  # the disk is full, say: the former progress holds, and the first error is the one to tell
+            with closing(self._file):
+                self.save()
+        except (
+            CommandError,
+            OSError,
+        ):  # the disk is full, say: the former progress holds, and the first error is the one to tell
             return
         text = f"not complete: {self.progress.entries} entries are in {self._path}; go on with --resume"
         print(text, file=sys.stderr)
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise CommandError(f"{self._path or 'stdout'} cannot be written: {error.strerror}") from None
 
 
 def _encoded(record: Record, chosen: str) -> bytes:
@@ -210,10 +225,18 @@ def _open(request: Request) -> _Target:
             if saved is not None:
                 return _continued(request.path, saved, progress)
             print(f"nothing to go on with ({saved_progress.path_of(request.path)}): from the start", file=sys.stderr)
-        target = _Target(request.path.open("xb"), request.path, progress)
-        target.save()
+        file = request.path.open("xb")
+        try:
+            saved_progress.hold(file, request.path)
+            target = _Target(file, request.path, progress)
+            target.save()
+        except CommandError:
+            file.close()
+            raise
         return target
     except FileExistsError:
+        if request.path.exists() and not request.path.is_file():
+            raise CommandError(f"{request.path} is no file: name one, or send stdout there") from None
         hint = "go on with --resume" if saved_progress.path_of(request.path).exists() else "remove it"
         raise CommandError(f"{request.path} exists: {hint}, or name another file") from None
     except OSError as error:
@@ -225,6 +248,7 @@ def _continued(path: Path, saved: ExportProgress, asked: ExportProgress) -> _Tar
         scopes = "all scopes" if saved.only is None else f"scopes {', '.join(saved.only)}"
         raise CommandError(f"{path} was begun with --format {saved.format} and {scopes}: give the same to go on")
     file = path.open("r+b")
+    saved_progress.hold(file, path)
     size = file.seek(0, os.SEEK_END)
     if size < saved.bytes:
         file.close()

@@ -22,7 +22,7 @@ from iii_fast.cli.client import converse
 from iii_fast.cli.failure import CommandError, telling_failures
 from iii_fast.cli.progress_bar import progress_bar
 from iii_fast.cli.record import FORMATS, Format
-from iii_fast.cli.saved_progress import ImportProgress
+from iii_fast.cli.saved_progress import ExportProgress, ImportProgress
 from iii_fast.cli.session import Session
 from iii_fast.cli.state_writer import CALLS_MAX, Counts, StateWriter, WriteOptions
 
@@ -160,6 +160,7 @@ class _FileSource:
         self.records = RecordFile(file, "stdin" if path is None else str(path), start)
         self._file = file
         self._path = path
+        self._resumable = path
         self._saved_at = time.monotonic()
         total = None if path is None else os.fstat(file.fileno()).st_size
         self._bar = progress_bar("B", total, start.offset)
@@ -170,24 +171,35 @@ class _FileSource:
             return
         self._bar.update(batch.progress.offset - self.progress.offset)
         self.progress = batch.progress
-        if self._path is not None and time.monotonic() - self._saved_at >= CHECKPOINT_S:
-            saved_progress.save(self._path, self.progress)
+        if time.monotonic() - self._saved_at >= CHECKPOINT_S:
+            self._save()
             self._saved_at = time.monotonic()
 
     def finish(self) -> None:
         """Everything is imported."""
         self._close()
-        if self._path is not None:
-            saved_progress.remove(self._path)
+        if self._resumable is not None:
+            saved_progress.remove(self._resumable)
 
     def interrupted(self) -> None:
         """Saves what can be gone on from, and tells how."""
         self._close()
+        self._save()
         text = f"not complete: {self.progress.records} entries are imported"
-        if self._path is not None:
-            saved_progress.save(self._path, self.progress)
+        if self._resumable is not None:
             text += f" from {self._path}; go on with --resume"
         print(text, file=sys.stderr)
+
+    def _save(self) -> None:
+        """Saves the progress, where that is possible: FILE may be where nothing can be written."""
+        if self._resumable is None:
+            return
+        try:
+            saved_progress.save(self._resumable, self.progress)
+        except OSError as error:
+            place = saved_progress.path_of(self._resumable)
+            print(f"{place} cannot be written ({error.strerror}): no --resume after an interruption", file=sys.stderr)
+            self._resumable = None
 
     def _close(self) -> None:
         self._bar.close()
@@ -230,7 +242,11 @@ def _open(request: Request) -> _FileSource:
         print(f"nothing to go on with ({saved_progress.path_of(request.path)}): from the start", file=sys.stderr)
     if saved is not None and saved.format != request.format:
         raise CommandError(f"{request.path} was begun with --format {saved.format}: give the same to go on")
+    if saved_progress.is_of(request.path, ExportProgress):
+        go_on = f"`iii-fast export {request.path} --resume`"
+        raise CommandError(f"{request.path} is not complete: its export was interrupted; go on with {go_on} first")
     file = request.path.open("rb")
+    saved_progress.hold(file, request.path)
     try:
         source = _FileSource(file, request.path, saved or start)
         source.records.skip_what_is_done()

@@ -7,6 +7,7 @@ mean nothing here. Everything here blocks: it runs in threads.
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote_to_bytes
@@ -25,15 +26,16 @@ class DamagedFileError(Exception):
 
 def files_of(directory: Path) -> list[Path]:
     """The scopes' files, sorted by name. Raises ``OSError``."""
-    return sorted(path for path in directory.iterdir() if path.suffix == SUFFIX and path.is_file())
+    return sorted(path for path in directory.iterdir() if path.name.endswith(SUFFIX) and path.is_file())
 
 
 def records_of(path: Path) -> list[Record]:
     """The entries of one file in their order, values as the text that is there. Raises ``DamagedFileError``."""
     try:
         scope = unquote_to_bytes(path.name.removesuffix(SUFFIX)).decode()
-    except UnicodeDecodeError:
-        raise DamagedFileError(f"{path}: the name is no percent-encoded UTF-8") from None
+    except UnicodeError:
+        shown = os.fsencode(path).decode(errors="backslashreplace")
+        raise DamagedFileError(f"{shown}: the name is no percent-encoded UTF-8") from None
     try:
         raw = path.read_bytes()
     except OSError as error:

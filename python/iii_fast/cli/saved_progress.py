@@ -5,11 +5,12 @@ It is there as long as the work is not finished. Written atomically: a crash lea
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from iii_fast.cli.failure import CommandError
 
@@ -79,6 +80,28 @@ def load(path: Path, kind: type[P]) -> P | None:
         return None
     except ValueError as error:
         raise CommandError(f"{target} cannot be read ({error}): remove it and start again without --resume") from None
+
+
+def is_of(path: Path, kind: type[P]) -> bool:
+    """Whether there is a progress of ``path`` of that kind."""
+    try:
+        return load(path, kind) is not None
+    except CommandError:
+        return False
+
+
+def hold(file: BinaryIO, path: Path) -> None:
+    """Keeps other exports and imports away from ``path`` until ``file`` is closed: their progress would be mixed up.
+
+    Raises ``CommandError`` when one is there.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise CommandError(f"{path} is in use by another export or import") from None
+    except OSError:  # a file system without locks, or one that locks only what can be written
+        pass
 
 
 def remove(path: Path) -> None:

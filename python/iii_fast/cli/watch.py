@@ -52,6 +52,10 @@ async def _watch(feed: Feed) -> None:
             if not feed.begun:
                 raise
             print(f"{error}; trying again, from position {feed.position}", file=sys.stderr)
+        except WireError as error:
+            if error.code == Code.HISTORY_LOST:
+                feed.position = None  # nothing can be gone on with
+            raise
         pause_s = FIRST_PAUSE_S if trio.current_time() - connected_at > LONGEST_PAUSE_S else pause_s
         await trio.sleep(pause_s)
         pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
