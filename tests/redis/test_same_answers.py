@@ -94,6 +94,7 @@ call = st.one_of(
     calls("set_many", member("entries", st.lists(sets, min_size=1, max_size=4))),
     calls("delete_many", member("keys", st.lists(places, min_size=1, max_size=4))),
     calls("delete_scope", own),
+    calls("transact", member("ops", st.lists(steps, min_size=1, max_size=5))),
     calls(
         "transact", joined(member("checks", st.lists(checks, max_size=2)), member("ops", st.lists(steps, max_size=5)))
     ),
@@ -104,7 +105,7 @@ programs = st.lists(call, min_size=5, max_size=30)
 @pytest.fixture(scope="module")
 def pair() -> Generator[tuple[EngineProcess, EngineProcess]]:
     """An engine on a Redis server of its own, and one in memory, with the same quotas."""
-    quotas = "    max_key_bytes: 40\n    max_value_bytes: 600\n"
+    quotas = "    max_key_bytes: 40\n    max_value_bytes: 300\n"
     with RedisServer() as server, server.engine(more=quotas) as there, _in_memory(server, quotas) as here:
         yield there, here
 
