@@ -77,7 +77,7 @@ impl StripedMap {
     /// `renewed`: the entry brings its own insertion number, also if another life of its key is there.
     fn restore(&self, entry: &SnapshotEntry<'_>, renewed: bool) {
         let (at, number) = self.address(entry.scope, entry.key);
-        let stored = Stored::from(entry.value.to_vec());
+        let stored = Stored::restored(entry.value);
         let mut stripe = self.locked(number).stripe.write();
         let found = match stripe.find(at) {
             Some(found) if stripe.slots[found.0].version > entry.version => return,

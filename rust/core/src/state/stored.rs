@@ -20,6 +20,11 @@ impl Stored {
         Stored(Arc::from(text))
     }
 
+    /// Copies bytes that were a stored value before.
+    pub(super) fn restored(bytes: &[u8]) -> Self {
+        Stored(Arc::from(bytes))
+    }
+
     /// The JSON text.
     #[inline]
     pub fn bytes(&self) -> &[u8] {
