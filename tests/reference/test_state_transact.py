@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from iii_fast.contracts import Limits
+from iii_fast.reference import state_quotas
 from iii_fast.reference.update import DOC_URL
 from tests.reference.states import NOW, Store
 
@@ -133,3 +134,19 @@ def test_what_cannot_be_applied_first_counts() -> None:
     assert store.refused("transact", ops=[put("k", "12345"), failing]) == (
         "VALUE_TOO_LARGE: value of 7 bytes exceeds the configured max_value_bytes limit of 5"
     )
+
+
+def test_what_one_call_sets_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state_quotas, "COMMIT_BYTES_MAX", 40)
+    store.set("k", {"v": "x" * 20})
+    many = "payload_too_large: scopes, keys and values of one write have 41 bytes or more, the limit is 40"
+    assert store.refused("transact", ops=[put("a", "é" * 6), drop("k"), put("b", "x" * 21)]) == many
+    assert store.refused("set_many", scope="s", entries=[{"key": "a", "value": "x" * 36}, {"key": "b", "value": 1}])
+    assert store.refused("set", scope="s", key="b", value="x" * 37) == many
+    assert store.refused("transact", ops=[INCREMENT, INCREMENT]).startswith("payload_too_large: ")
+    assert store.call("transact", ops=[put("a", "é" * 6), drop("k"), put("b", "x" * 20)])
+    assert store.keys() == ["a", "b"]
+
+
+def test_a_call_may_set_as_much_as_both_backends_say() -> None:
+    assert state_quotas.COMMIT_BYTES_MAX == 256 << 20

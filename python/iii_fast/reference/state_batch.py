@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 
 from iii_fast.reference.commit import DeleteOp, SetOp
 from iii_fast.reference.state_entries import Entries, Entry, Expiry, size_of
-from iii_fast.reference.state_quotas import Quotas
+from iii_fast.reference.state_quotas import Quotas, check_commit
 
 ChangeKind: TypeAlias = Literal["created", "updated", "deleted", "expired"]
 
@@ -35,6 +35,7 @@ class Batch:
         self.changes: list[Change] = []
         self._entries = entries
         self._quotas = quotas
+        self._bytes_set = 0
         # What the keys had before the call and have now, in the order in which the call names them.
         self._before: dict[tuple[str, str], Entry | None] = {}
         self._left: dict[tuple[str, str], Entry | SetOp | None] = {}
@@ -48,8 +49,10 @@ class Batch:
         return self._left[scope, key]
 
     def set(self, scope: str, key: str, value: str, expires_at: int | None) -> str | None:
-        """Sets a value and returns the old one. Raises ``WireError`` (``VALUE_TOO_LARGE``)."""
+        """Sets a value and returns the old one. Raises ``WireError`` (``VALUE_TOO_LARGE``, ``payload_too_large``)."""
         self._quotas.check_value(value)
+        self._bytes_set += size_of(scope, key, value)
+        check_commit(self._bytes_set)
         old = self.get(scope, key)
         op = SetOp(scope, key, value, created=old is None, expires_at=expires_at)
         old_value = None if old is None else old.value

@@ -6,11 +6,15 @@ Mirrors ``rust/core/src/state``.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from iii_fast.contracts import Limits
 from iii_fast.errors import WireError
 from iii_fast.protocol import Code
 from iii_fast.reference import codec_json as json_text
+
+COMMIT_BYTES_MAX: Final = 256 << 20
+"""Bytes of the scopes, keys and values that one call sets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,13 @@ class Quotas:
         if limit is not None and after > max(limit, before):
             text = f"state would have {after} bytes, the configured max_total_bytes limit is {limit}"
             raise WireError(Code.STATE_FULL, text)
+
+
+def check_commit(size: int) -> None:
+    """``size``: bytes that one call has set so far. Raises ``WireError`` (``payload_too_large``)."""
+    if size > COMMIT_BYTES_MAX:
+        text = f"scopes, keys and values of one write have {size} bytes or more, the limit is {COMMIT_BYTES_MAX}"
+        raise WireError(Code.PAYLOAD_TOO_LARGE, text)
 
 
 def _check_text(code: Code, what: str, text: str, setting: str, limit: int | None) -> None:

@@ -9,6 +9,10 @@ pub const JSON_DEPTH_MAX: usize = 120;
 /// Bytes of one WebSocket message: what the SDKs send and accept at most.
 pub const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
+/// Bytes of the scopes, keys and values that one call sets: small operations on large values must not add up to more than
+/// memory holds, and a record of the journal says its length in 32 bits.
+pub const COMMIT_BYTES_MAX: usize = 256 << 20;
+
 /// From this size on a payload is shared between the map and the outbox instead of copied: below it, copying costs less
 /// than one more part in a scattered write.
 pub const SHARE_BYTES_MIN: usize = 4 << 10;

@@ -267,3 +267,57 @@ fn quotas_are_not_overtaken_by_threads() {
     let value = "1".repeat(998);
     state.set("s", "k", Stored::new(&value), None).unwrap();
 }
+
+/// `{"v":"xx…"}` with as many bytes.
+fn large(bytes: usize) -> String {
+    format!("{{\"v\":\"{}\"}}", "x".repeat(bytes - 8))
+}
+
+#[test]
+fn what_one_transaction_sets_is_bounded() {
+    let state = State::in_memory(4);
+    // Four of them have 256 MiB with their scopes and keys; they share one text.
+    let quarter = Stored::new(&large((64 << 20) - 2));
+    let of = |value: &Stored, key| TransactOp {
+        scope: "s".into(),
+        key,
+        action: TransactAction::Set { value: value.clone(), expires_at: None },
+    };
+    let ops = |last: &Stored| {
+        let mut ops: Vec<_> = ["a", "b", "c"].into_iter().map(|key| of(&quarter, key.into())).collect();
+        ops.extend([delete("s", "a"), of(last, "d".into())]);
+        ops
+    };
+    let over = Stored::new(&large((64 << 20) - 1));
+    let error = state.transact(&Transaction { checks: Vec::new(), ops: ops(&over) }).err().unwrap();
+    assert_eq!(error.code, "payload_too_large");
+    assert_eq!(
+        &*error.message,
+        "scopes, keys and values of one write have 268435457 bytes or more, the limit is 268435456"
+    );
+    assert_eq!((state.key_count(), state.log().last()), (0, 0));
+    state.transact(&Transaction { checks: Vec::new(), ops: ops(&quarter) }).unwrap();
+    assert_eq!(state.key_count(), 3);
+}
+
+#[test]
+fn small_updates_of_a_large_value_do_not_add_up_without_end() {
+    let state = State::in_memory(4);
+    state.set("s", "k", Stored::new(&large(64 << 20)), None).unwrap();
+    let ops = (0..8).map(|_| update("s", "k", r#"[{"type":"increment","path":"n","by":1}]"#)).collect();
+    let error = state.transact(&Transaction { checks: Vec::new(), ops }).err().unwrap();
+    assert_eq!(error.code, "payload_too_large");
+    assert_eq!(state.entry("s", "k").unwrap().version, 1);
+}
+
+#[test]
+fn a_value_does_not_grow_without_end() {
+    let state = State::in_memory(4);
+    let value = Stored::new(&large((256 << 20) - 2));
+    assert!(state.set("s", "k", value, None).is_ok());
+    let update = Update::parse(r#"[{"type":"set","path":"w","value":1}]"#).unwrap();
+    let error = state.update("s", "k", &update, Expiry::Keep).err().unwrap();
+    assert_eq!(error.code, "payload_too_large");
+    assert!(error.message.contains("have 268435462 bytes or more"), "{}", error.message);
+    assert_eq!(state.entry("s", "k").unwrap().version, 1);
+}

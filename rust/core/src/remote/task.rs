@@ -277,7 +277,7 @@ impl Task {
         let Some((new, expiry)) = new else { return Ok(Done::read(answer)) };
         let mut plan = Plan::new();
         let staged = plan.stage(scope, key, || Seen::found(raw, now));
-        plan.put(staged, new, expiry);
+        plan.put(staged, new, expiry)?;
         self.committing = Some(commit::send(&plan, &[(scope, key, version)], answer, cx, out));
         Ok(None)
     }

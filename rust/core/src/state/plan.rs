@@ -1,6 +1,7 @@
 //! What a transaction makes of its keys, worked out on values that were read before anything is written. Knows no store: the
 //! striped map commits a plan under its locks, another store as its own means allow.
 
+use super::quotas::check_commit;
 use super::stored::Stored;
 use super::striped_map::Expiry;
 use super::transact::{OpResult, TransactAction, TransactOp};
@@ -40,11 +41,13 @@ pub(crate) struct Plan<'a, P> {
     pub(crate) staged: Vec<Staged<'a, P>>,
     pub(crate) steps: Vec<Step>,
     by_key: HashMap<(&'a str, &'a str), usize>,
+    /// Scopes, keys and values that are set so far.
+    bytes: usize,
 }
 
 impl<'a, P> Plan<'a, P> {
     pub(crate) fn new() -> Self {
-        Plan { staged: Vec::new(), steps: Vec::new(), by_key: HashMap::new() }
+        Plan { staged: Vec::new(), steps: Vec::new(), by_key: HashMap::new(), bytes: 0 }
     }
 
     /// The staged key; `find` reads it the first time.
@@ -93,17 +96,20 @@ impl<'a, P> Plan<'a, P> {
         };
         if let Some(new) = new {
             check_value(&new)?;
-            self.put(staged, new, expiry);
+            self.put(staged, new, expiry)?;
         }
         Ok(Ok(result))
     }
 
-    /// A staged key is to have this value.
-    pub(crate) fn put(&mut self, staged: usize, new: Stored, expiry: Expiry) {
+    /// A staged key is to have this value, unless all that is set becomes too much by it.
+    pub(crate) fn put(&mut self, staged: usize, new: Stored, expiry: Expiry) -> Result<(), WireError> {
         let key = &mut self.staged[staged];
+        self.bytes += key.scope.len() + key.key.len() + new.len();
+        check_commit(self.bytes)?;
         let expires_at = expiry.after(key.expires_at);
         let created = key.now.replace(new.clone()).is_none();
         key.expires_at = expires_at;
         self.steps.push(Step::Set { staged, new, created, expires_at });
+        Ok(())
     }
 }

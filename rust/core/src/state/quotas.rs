@@ -2,6 +2,7 @@
 
 use crate::codec::json::write_string;
 use crate::error::{WireError, code};
+use crate::limits::COMMIT_BYTES_MAX;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 
@@ -42,6 +43,19 @@ impl Quotas {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether one call may set as much: `bytes` of scopes, keys and values so far.
+#[inline]
+pub(super) fn check_commit(bytes: usize) -> Result<(), WireError> {
+    if bytes <= COMMIT_BYTES_MAX { Ok(()) } else { Err(commit_too_large(bytes)) }
+}
+
+#[cold]
+fn commit_too_large(bytes: usize) -> WireError {
+    let text =
+        format!("scopes, keys and values of one write have {bytes} bytes or more, the limit is {COMMIT_BYTES_MAX}");
+    WireError::new(code::PAYLOAD_TOO_LARGE, text)
 }
 
 /// How much is there, where a quota asks for it. Its lock is taken while stripes are locked, and nothing inside it.

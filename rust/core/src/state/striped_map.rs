@@ -10,7 +10,7 @@ use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use super::change::{Change, ChangeKind};
 use super::hash::Seed;
 use super::name::Name;
-use super::quotas::{Charge, Quotas, Usage};
+use super::quotas::{Charge, Quotas, Usage, check_commit};
 use super::stored::Stored;
 use super::stripe::{Address, Entry, Found, Stripe};
 use crate::error::WireError;
@@ -265,6 +265,7 @@ impl StripedMap {
             let old = found.map(|found| stripe.stored(found).clone());
             return Ok(Written { outcome: (old, out), position: None, noted: false });
         };
+        check_commit(scope.len() + key.len() + new.len())?;
         if self.usage.counts() {
             self.usage.charge(&[charge(at, found.map(|found| stripe.stored(found).len()), Some(new.len()))])?;
         }
