@@ -68,7 +68,7 @@ impl Progress {
     pub(crate) fn wrote(&self, last: u64) {
         let mut inner = self.inner.lock();
         inner.written = last;
-        if !self.always {
+        if !self.always && !inner.failed {
             self.log.acknowledge(last, inner.synced);
         }
         if inner.wanted > inner.synced {
@@ -185,6 +185,60 @@ impl Progress {
                 Some(_) => {}
                 None => self.changed.wait(&mut inner),
             }
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use iii_fast_core::log::Log;
+    use std::io;
+
+    struct Nowhere;
+
+    impl Output for Nowhere {
+        fn append(&self, _: &[&[u8]]) -> io::Result<()> {
+            Ok(())
+        }
+        fn sync(&self) -> io::Result<()> {
+            Ok(())
+        }
+        fn twin(&self) -> io::Result<Box<dyn Output>> {
+            Ok(Box::new(Nowhere))
+        }
+    }
+
+    struct Nobody;
+
+    impl iii_fast_core::calls::Wake for Nobody {
+        fn wake(&self) {}
+    }
+
+    fn progress(always: bool) -> (Arc<Log>, Progress) {
+        let log = Arc::new(Log::new(0));
+        log.attach(0, Box::new(Nobody));
+        let state = iii_fast_core::state::State::new(1, iii_fast_core::state::Quotas::default(), log.clone());
+        for key in ["a", "b"] {
+            state.set("s", key, iii_fast_core::state::Stored::new("1"), None).unwrap();
+        }
+        let current = Current { output: Arc::new(Nowhere), twin: Arc::new(Nowhere), path: PathBuf::new() };
+        (log.clone(), Progress::new(log, always, current, 0))
+    }
+
+    /// The writer may be on its way when the thread that syncs finds that the disk has failed.
+    #[test]
+    fn nothing_is_acknowledged_after_a_failure() {
+        for always in [false, true] {
+            let (log, progress) = progress(always);
+            progress.wrote(1);
+            progress.sync().unwrap();
+            assert_eq!((log.acknowledged(), log.synced()), (1, 1));
+            progress.fail("the disk is gone");
+            progress.wrote(2);
+            progress.sync().unwrap();
+            assert_eq!((log.acknowledged(), log.synced()), (1, 1), "always: {always}");
         }
     }
 }

@@ -7,6 +7,7 @@
 pub mod inbox;
 mod link;
 mod liveness;
+mod pausing;
 pub mod poller;
 mod reactor;
 mod shield;

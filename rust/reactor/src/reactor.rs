@@ -42,14 +42,14 @@ pub enum Turn {
 pub struct Reactor {
     index: u8,
     pub(crate) core: Arc<Core>,
-    inbox: Arc<Inbox>,
+    pub(crate) inbox: Arc<Inbox>,
     others: Arc<[Arc<Inbox>]>,
     pub(crate) poller: Poller,
     ticker: Ticker,
     pub(crate) links: Links,
     pub(crate) upstream: Option<Upstream>,
     /// By slot, as `links`.
-    sessions: Vec<Option<Box<Session>>>,
+    pub(crate) sessions: Vec<Option<Box<Session>>>,
     ready: Vec<Ready>,
     /// Events of the last pass.
     served: usize,
@@ -183,6 +183,8 @@ impl Reactor {
         if self.links.awaiting_journal && !self.core.is_log_full() {
             self.links.awaiting_journal = false;
             self.resume_all();
+            // Whoever goes on may have written: nobody else may come by to say so.
+            self.core.state.log().hand_over();
         }
     }
 
@@ -230,7 +232,7 @@ impl Reactor {
         }
     }
 
-    fn after_serving(&mut self, slot: usize, status: Status) {
+    pub(crate) fn after_serving(&mut self, slot: usize, status: Status) {
         match status {
             // `Ended`: replaced by another connection, whose message begins the close handshake with this one.
             Status::Open | Status::Ended => self.pause_if_full(slot),
@@ -245,46 +247,6 @@ impl Reactor {
         }
         self.begin_closings();
         self.write(slot);
-    }
-
-    /// Pongs fill an outbox too, and pings do not make a session pause.
-    fn pause_if_full(&mut self, slot: usize) {
-        let throttle = self.core.limits.outbox_throttle_bytes;
-        if self.links.slab.get(slot).is_some_and(|link| link.phase == Phase::Open && link.outbox.len() > throttle) {
-            self.pause(slot, true);
-        }
-    }
-
-    fn pause(&mut self, slot: usize, paused: bool) {
-        if let Some(link) = self.links.slab.get_mut(slot) {
-            link.paused = paused;
-        }
-    }
-
-    /// Serves what a paused session still holds, if there is room for its replies.
-    pub(crate) fn resume(&mut self, slot: usize) {
-        if !self.may_resume(slot) {
-            return;
-        }
-        self.pause(slot, false);
-        let Some(mut session) = self.sessions.get_mut(slot).and_then(Option::take) else { return };
-        let status = shielded(|| session.resume(&self.core, &mut self.links));
-        self.sessions[slot] = Some(session);
-        match status {
-            Some(status) => self.after_serving(slot, status),
-            None => self.drop_link(slot, BUG),
-        }
-    }
-
-    fn may_resume(&self, slot: usize) -> bool {
-        let Some(link) = self.links.slab.get(slot) else { return false };
-        let Some(session) = self.sessions.get(slot).and_then(Option::as_ref) else { return false };
-        let room = link.outbox.len() <= self.core.limits.outbox_throttle_bytes / 2;
-        link.paused
-            && link.phase == Phase::Open
-            && room
-            && session.may_resume(&self.core)
-            && !self.links.is_pipeline_full()
     }
 
     /// Throws input away while the close handshake ends.
@@ -391,18 +353,6 @@ impl Reactor {
             }
             Command::Upstream(outcome) => self.upstream_connected(outcome),
             Command::Stop => self.stopped = true,
-        }
-    }
-
-    pub(crate) fn resume_all(&mut self) {
-        let paused: Vec<usize> = self.links.slab.iter().filter(|(_, link)| link.paused).map(|(slot, _)| slot).collect();
-        for slot in &paused {
-            self.resume(*slot);
-        }
-        // For those that still wait; and once more, since what they wait for may have happened before the word was said.
-        self.core.calls.note_pause();
-        for slot in paused {
-            self.resume(slot);
         }
     }
 

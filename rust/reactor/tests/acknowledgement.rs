@@ -10,7 +10,11 @@ use iii_fast_reactor::inbox::Command;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 use support::{Client, Engine, member};
+
+/// Below the reactor's tick of 500 ms, far above what anything here takes.
+const LATE: Duration = Duration::from_millis(300);
 
 #[derive(Clone, Default)]
 struct Bell(Arc<AtomicUsize>);
@@ -173,9 +177,11 @@ fn changes_are_told_when_they_are_acknowledged() {
     let (engine, _) = journaled(Limits::default(), 1);
     engine.core.state.watch(None);
     let mut client = engine.connect(0);
-    client.send(&set("w1", "a"));
-    client.send(&set("w2", "b"));
-    client.settle();
+    // One by one: replies to what is read together wait together.
+    for write in [set("w1", "a"), set("w2", "b")] {
+        client.send(&write);
+        client.settle();
+    }
     let mut changes = Vec::new();
     engine.core.state.take_changes(&mut changes);
     assert_eq!(changes.len(), 0);
@@ -184,4 +190,92 @@ fn changes_are_told_when_they_are_acknowledged() {
     engine.core.state.take_changes(&mut changes);
     assert_eq!(changes.iter().map(|change| &*change.key).collect::<Vec<_>>(), ["a"]);
     assert_eq!(engine.core.state.changes_waiting(), 1);
+}
+
+/// They would count against everybody who is still served.
+#[test]
+fn changes_that_will_never_be_acknowledged_are_forgotten_after_a_failure() {
+    let (engine, _) = journaled(Limits::default(), 1);
+    engine.core.state.watch(None);
+    let mut client = engine.connect(0);
+    let many = iii_fast_core::calls::CALLS_WAITING_MAX + 1;
+    for key in 0..many {
+        engine.core.state.set("s", &key.to_string(), iii_fast_core::state::Stored::new("1"), None).unwrap();
+    }
+    assert!(engine.core.is_control_full(), "whoever writes on waits");
+    let log = engine.core.state.log();
+    log.acknowledge(1, 1);
+    log.fail("No space left on device");
+    let mut changes = Vec::new();
+    engine.core.state.take_changes(&mut changes);
+    assert_eq!(changes.iter().map(|change| &*change.key).collect::<Vec<_>>(), ["0"]);
+    assert_eq!(engine.core.state.changes_waiting(), 0);
+    for reader in ["r1", "r2"] {
+        client.send(&get(reader, "7"));
+        assert!(client.read().ends_with("\"result\":1}"), "reads go on");
+    }
+}
+
+/// A journal that takes and acknowledges everything at once, before it is even told about: in the middle of the pass that writes.
+struct Hasty(std::sync::Weak<iii_fast_core::core::Core>);
+
+impl Wake for Hasty {
+    fn wake(&self) {
+        let Some(core) = self.0.upgrade() else { return };
+        let log = core.state.log();
+        let mut bytes = Vec::new();
+        if let Some(last) = log.take(&mut bytes) {
+            log.acknowledge(last, last);
+        }
+    }
+}
+
+#[test]
+fn what_is_written_when_the_journal_has_caught_up_is_handed_over_too() {
+    let limits = Limits { log_bytes_max: 1, ..Limits::default() };
+    let engine = Engine::start(limits, 1);
+    engine.core.state.log().attach(0, Box::new(Hasty(Arc::downgrade(&engine.core))));
+    let mut client = engine.connect(0);
+    let log = engine.core.state.log();
+    let begun = std::time::Instant::now();
+    for round in 0..12 {
+        let ids_of_round = [format!("{round}a"), format!("{round}b")];
+        let frames: Vec<u8> = ids_of_round
+            .iter()
+            .flat_map(|id| support::masked(iii_fast_core::ws::OPCODE_TEXT, set(id, "k").as_bytes()))
+            .collect();
+        std::io::Write::write_all(&mut client.socket, &frames).unwrap();
+        assert_eq!(ids(&mut client, 2), HashSet::from(ids_of_round));
+        // The reactor waits for nothing any more.
+        log.acknowledge(log.last(), log.last());
+        client.settle();
+    }
+    assert!(begun.elapsed() < 6 * LATE, "{:?}: rounds were left to the tick", begun.elapsed());
+}
+
+#[test]
+fn a_session_that_could_go_on_but_for_the_journal_goes_on_when_it_has_caught_up() {
+    let (engine, _) = journaled(Limits { log_bytes_max: 1, ..Limits::default() }, 2);
+    let (mut writer, mut other) = (engine.connect(0), engine.connect(1));
+    other.send("{\"type\":\"registertrigger\",\"id\":\"t\"}");
+    while engine.core.counters.messages_in.load(Ordering::SeqCst) < 1 {
+        std::thread::yield_now();
+    }
+    writer.send(&set("w", "k"));
+    let log = engine.core.state.log();
+    while log.last() < 1 {
+        std::thread::yield_now();
+    }
+    // Now what the session waits for has come, and the log is full.
+    engine.await_call(|call| matches!(call, Call::Message { .. }));
+    other.send("{\"type\":\"ping\"}");
+    engine.tell(1, Command::Resume);
+    let mut third = engine.connect(1);
+    let begun = std::time::Instant::now();
+    assert_eq!(log.take(&mut Vec::new()), Some(1));
+    log.acknowledge(1, 1);
+    assert_eq!(ids(&mut writer, 1), set_of(&["w"]));
+    third.settle();
+    assert_eq!(other.read(), "{\"type\":\"pong\"}");
+    assert!(begun.elapsed() < LATE, "{:?}: it was left to the tick", begun.elapsed());
 }

@@ -444,16 +444,21 @@ impl StripedMap {
         self.log.begin_feed()
     }
 
-    /// Moves the waiting changes that are acknowledged into `out`, in the order of their commits.
+    /// Moves the waiting changes that are acknowledged into `out`, in the order of their commits. Those that never will be are dropped.
     pub(super) fn take_changes(&self, out: &mut Vec<Change>) {
         let from = out.len();
         for locked in &self.stripes {
             if locked.0.dirty.load(Ordering::Acquire) {
                 let mut stripe = locked.0.stripe.write();
-                // Asked under the lock: what is acknowledged then is in here.
+                // Asked under the lock: what is acknowledged then is in here. After a failure there comes no more.
+                let has_failed = self.log.failure().is_some();
                 let acknowledged = self.log.acknowledged();
                 let count = stripe.changes.partition_point(|change| change.order.0 <= acknowledged);
-                let rest = stripe.changes.split_off(count);
+                let mut rest = stripe.changes.split_off(count);
+                if has_failed {
+                    self.changes_waiting.0.fetch_sub(rest.len(), Ordering::Relaxed);
+                    rest.clear();
+                }
                 let mut taken = std::mem::replace(&mut stripe.changes, rest);
                 locked.0.dirty.store(!stripe.changes.is_empty(), Ordering::Relaxed);
                 drop(stripe);

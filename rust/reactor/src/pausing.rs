@@ -1,0 +1,70 @@
+//! Sessions that are not read for a while, and how they go on.
+
+use crate::link::Phase;
+use crate::reactor::Reactor;
+use crate::shield::{BUG, shielded};
+use iii_fast_core::dispatch::Router;
+
+impl Reactor {
+    /// Pongs fill an outbox too, and pings do not make a session pause.
+    pub(crate) fn pause_if_full(&mut self, slot: usize) {
+        let throttle = self.core.limits.outbox_throttle_bytes;
+        if self.links.slab.get(slot).is_some_and(|link| link.phase == Phase::Open && link.outbox.len() > throttle) {
+            self.pause(slot, true);
+        }
+    }
+
+    pub(crate) fn pause(&mut self, slot: usize, paused: bool) {
+        if let Some(link) = self.links.slab.get_mut(slot) {
+            link.paused = paused;
+        }
+    }
+
+    /// Serves what a paused session still holds, if there is room for its replies.
+    pub(crate) fn resume(&mut self, slot: usize) {
+        if !self.may_resume(slot) {
+            return;
+        }
+        self.pause(slot, false);
+        let Some(mut session) = self.sessions.get_mut(slot).and_then(Option::take) else { return };
+        let status = shielded(|| session.resume(&self.core, &mut self.links));
+        self.sessions[slot] = Some(session);
+        match status {
+            Some(status) => self.after_serving(slot, status),
+            None => self.drop_link(slot, BUG),
+        }
+    }
+
+    pub(crate) fn may_resume(&mut self, slot: usize) -> bool {
+        self.await_room_in_log(slot);
+        let Some(link) = self.links.slab.get(slot) else { return false };
+        let Some(session) = self.sessions.get(slot).and_then(Option::as_ref) else { return false };
+        let room = link.outbox.len() <= self.core.limits.outbox_throttle_bytes / 2;
+        link.paused
+            && link.phase == Phase::Open
+            && room
+            && session.may_resume(&self.core)
+            && !self.links.is_pipeline_full()
+    }
+
+    /// A paused session that the log alone stops from going on is thought of when the journal has caught up, whatever made it pause.
+    fn await_room_in_log(&mut self, slot: usize) {
+        let is_paused = self.links.slab.get(slot).is_some_and(|link| link.paused && link.phase == Phase::Open);
+        if is_paused && self.core.is_log_full() {
+            self.links.awaiting_journal = true;
+            self.inbox.await_journal();
+        }
+    }
+
+    pub(crate) fn resume_all(&mut self) {
+        let paused: Vec<usize> = self.links.slab.iter().filter(|(_, link)| link.paused).map(|(slot, _)| slot).collect();
+        for slot in &paused {
+            self.resume(*slot);
+        }
+        // For those that still wait; and once more, since what they wait for may have happened before the word was said.
+        self.core.calls.note_pause();
+        for slot in paused {
+            self.resume(slot);
+        }
+    }
+}
