@@ -7,6 +7,7 @@ for a parent of background tasks with ``nursery``: it is cancelled when the test
 from __future__ import annotations
 
 import inspect
+import signal
 import traceback
 from collections.abc import Generator
 from functools import partial, wraps
@@ -17,6 +18,9 @@ import trio
 from trio.testing import MockClock
 
 from tests.support.engine_process import BACKENDS, EngineProcess
+
+# A shell that starts the tests in the background has it ignored, and so would every process that a test interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 DEADLINE_S = 30.0
 CLOCK_FIXTURES = ("autojump_clock", "mock_clock")
