@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
@@ -10,6 +13,7 @@ import pytest
 import trio
 
 from tests.cli.outcome import Outcome, run
+from tests.durability import golden
 from tests.support.engine_process import BACKENDS, EngineProcess
 
 EngineIn: TypeAlias = Callable[[Path], EngineProcess]
@@ -122,6 +126,18 @@ def test_damage_is_told_and_goes_nowhere(
     outcome = trio.run(run, capsys, "restore", str(copy), "--data-dir", str(place))
     assert (outcome.status, "damaged at byte " in outcome.err) == (1, True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "data", "lines"]
+
+
+def test_a_backup_may_have_a_name_that_is_no_text(tmp_path: Path) -> None:
+    """Told as it was given, also where the terminal is strict about it."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / golden.SEGMENT_NAME).write_bytes(golden.SEGMENT)
+    command = [sys.executable, "-m", "iii_fast", "backup", "--data-dir", "data", b"copy-\xff"]
+    strict = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+    done = subprocess.run(command, cwd=tmp_path, env=strict, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"/copy-\xff: " in done.stdout
+    assert (tmp_path / os.fsdecode(b"copy-\xff") / golden.SEGMENT_NAME).read_bytes() == golden.SEGMENT
 
 
 def test_an_engine_that_runs_keeps_its_directory(

@@ -5,6 +5,7 @@ Status 0 is success, 1 a failure that was told, 2 a usage error. Only subcommand
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
@@ -123,6 +124,8 @@ COMMANDS: Final[Mapping[str, Callable[[Sequence[str]], None]]] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line (default: ``sys.argv``) and returns the exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # names of files that are no text go out as they came in
     status = 130
     try:
         status = _run(given)
