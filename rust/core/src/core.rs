@@ -98,7 +98,7 @@ impl Core {
     /// Time goes on: what has expired goes. `now_unix_ms`: wall time.
     pub fn advance_clock(&self, now_unix_ms: u64) {
         self.state.advance_clock(now_unix_ms);
-        if self.state.has_due() && self.state.expire_due(EXPIRED_AT_ONCE_MAX).noted {
+        if self.state.has_due() && !self.is_log_full() && self.state.expire_due(EXPIRED_AT_ONCE_MAX).noted {
             self.calls.announce();
         }
     }

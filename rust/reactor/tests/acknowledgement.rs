@@ -279,3 +279,25 @@ fn a_session_that_could_go_on_but_for_the_journal_goes_on_when_it_has_caught_up(
     assert_eq!(other.read(), "{\"type\":\"pong\"}");
     assert!(begun.elapsed() < LATE, "{:?}: it was left to the tick", begun.elapsed());
 }
+
+#[test]
+fn what_expires_while_the_disk_stands_still_does_not_fill_the_log_without_end() {
+    let limits = Limits { log_bytes_max: 256 << 10, ..Limits::default() };
+    let core = iii_fast_core::core::Core::new(limits, Box::new(Bell::default()));
+    let count = 30_000;
+    for key in 0..count {
+        let value = iii_fast_core::state::Stored::new("1");
+        core.state.set("s", &key.to_string(), value, Some(1)).unwrap();
+    }
+    let log = core.state.log();
+    log.attach(log.last(), Box::new(Bell::default()));
+    (0..20).for_each(|_| core.advance_clock(1));
+    assert!(log.waiting_bytes() < 2 * (256 << 10), "{} bytes wait", log.waiting_bytes());
+    assert!(core.state.key_count() > 0);
+    // When it goes on, so does this.
+    for _ in 0..20 {
+        log.take(&mut Vec::new());
+        core.advance_clock(1);
+    }
+    assert_eq!(core.state.key_count(), 0);
+}

@@ -6,6 +6,10 @@ use crate::log::record::{self, Broken, Op, kind};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+/// Small chunks are joined up to this size, and to this part of all that is remembered, since it is forgotten chunk by chunk.
+const CHUNK_BYTES: usize = 32 << 10;
+const CHUNKS_MIN: usize = 64;
+
 /// Records that follow each other without a gap.
 pub struct Chunk {
     bytes: Vec<u8>,
@@ -68,7 +72,16 @@ impl History {
     /// Adds the records that follow.
     pub fn push_next(&mut self, bytes: Vec<u8>, last: u64) {
         self.bytes += bytes.len();
-        self.chunks.push_back(Arc::new(Chunk { bytes, last }));
+        let chunk_bytes = CHUNK_BYTES.min(self.bytes_max / CHUNKS_MIN);
+        // Not one that a reader has.
+        match self.chunks.back_mut().and_then(Arc::get_mut) {
+            Some(chunk) if chunk.bytes.len() + bytes.len() <= chunk_bytes => {
+                chunk.bytes.reserve_exact(chunk_bytes - chunk.bytes.len());
+                chunk.bytes.extend_from_slice(&bytes);
+                chunk.last = last;
+            }
+            _ => self.chunks.push_back(Arc::new(Chunk { bytes, last })),
+        }
         while self.bytes > self.bytes_max
             && let Some(oldest) = self.chunks.pop_front()
         {
@@ -156,4 +169,49 @@ fn change(position: u64, op: &Op<'_>, filter: Filter<'_>) -> Option<Vec<u8>> {
     }
     out.push(b'}');
     Some(out)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::state::Stored;
+
+    fn push_sets(history: &mut History, count: u64) {
+        for position in 1..=count {
+            let mut bytes = Vec::new();
+            let key = position.to_string();
+            let value = Stored::new("1");
+            let op = Op::Set { scope: "s", key: &key, value: &value, created: true, expires_at: None };
+            record::encode_commit(&mut bytes, position, &[op]);
+            history.push(bytes, position, position);
+        }
+    }
+
+    /// Whoever writes and waits for the disk leaves one small record after the other.
+    #[test]
+    fn small_records_share_chunks_so_that_a_feed_far_behind_costs_little() {
+        let mut history = History::new(1 << 20);
+        history.begin(0);
+        push_sets(&mut history, 1000);
+        let chunks = history.after(0, 1000).unwrap();
+        assert!(chunks.len() <= 4, "{} chunks", chunks.len());
+        let found = read(&chunks, 0, 1000, Filter::default(), usize::MAX, usize::MAX);
+        assert_eq!((found.items.len(), found.position), (1000, 1000));
+        let found = read(&history.after(501, 1000).unwrap(), 501, 1000, Filter::default(), 3, usize::MAX);
+        assert_eq!((found.items.len(), found.position), (3, 504));
+        // What a reader still has is left as it is.
+        history.push_next(chunks[0].bytes.clone(), 1001);
+        assert_eq!(read(&chunks, 0, u64::MAX, Filter::default(), usize::MAX, usize::MAX).position, 1000);
+    }
+
+    #[test]
+    fn a_small_history_forgets_one_record_after_the_other() {
+        let mut history = History::new(500);
+        history.begin(0);
+        push_sets(&mut history, 100);
+        let start = (0..100).find(|&since| history.after(since, 100).is_ok()).unwrap();
+        let bytes: usize = history.after(start, 100).unwrap().iter().map(|chunk| chunk.bytes.len()).sum();
+        assert!(bytes <= 500 && bytes > 400, "{bytes} bytes");
+    }
 }

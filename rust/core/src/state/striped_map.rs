@@ -256,8 +256,9 @@ impl StripedMap {
     ) -> Result<Written<(Option<Stored>, T)>, WireError> {
         let (at, number) = self.address(scope, key);
         let locked = self.locked(number);
-        let now_ms = self.now_ms();
         let mut stripe = locked.stripe.write();
+        // Asked under the lock: what a call before this one has seen expire must not be there again.
+        let now_ms = self.now_ms();
         let found = stripe.find_live(at, now_ms);
         let current = found.map(|found| (stripe.stored(found), stripe.slots[found.0].version));
         let Edit { new, out } = edit(current)?;

@@ -174,8 +174,8 @@ impl StripedMap {
     /// Removes all keys of a scope at one instant; how many there were.
     pub(super) fn delete_scope(&self, scope: &str) -> Written<u64> {
         let hash = self.seed.scope(scope.as_bytes());
-        let now_ms = self.now_ms();
         let mut guards: Guards<'_> = self.write_all().into_iter().enumerate().collect();
+        let now_ms = self.now_ms();
         let (mut live, mut due) = (Vec::new(), Vec::new());
         for (&number, stripe) in &guards {
             let Some(part) = stripe.part(hash, scope) else { continue };
