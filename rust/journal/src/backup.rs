@@ -94,6 +94,9 @@ fn copy_files(
     let mut copy_file = |name: &str, limit: u64, first: Option<u64>| {
         let mut bytes = from.read(name, limit).map_err(JournalError::io(from.directory().join(name), "read"))?;
         if let Some(first) = first {
+            if bytes.len() < segment::HEADER_BYTES {
+                return Ok(()); // just being made: nothing needs it yet
+            }
             bytes.truncate(whole_bytes(&bytes, first));
         }
         write_file(&to, name, &bytes)?;
