@@ -44,7 +44,7 @@ fn write(
     sync: fn(&Progress) -> Result<(), JournalError>,
 ) -> Result<(), JournalError> {
     // Whoever has the lock waits for work, and gives it up for the disk.
-    while writer.lock().step()? {
+    while writer.lock().step_or_fail() {
         if journal.options.sync == SyncLevel::Always {
             sync(&journal.progress)?;
         }
@@ -56,6 +56,18 @@ impl<'a> Writer<'a> {
     /// `rounds` takes the positions from which snapshots are to be made.
     pub(crate) fn new(journal: &'a Journal, state: &'a State, rounds: SyncSender<u64>) -> Self {
         Writer { journal, state, rounds: Some(rounds), batch: Vec::new(), mark: Vec::new() }
+    }
+
+    /// As [`Writer::step`]; false after a failure as well, which is known before the lock goes: whoever wrote behind a batch that is
+    /// not whole, or began a segment after it, would make it damage.
+    fn step_or_fail(&mut self) -> bool {
+        let progress = &self.journal.progress;
+        match catch_unwind(AssertUnwindSafe(|| self.step())) {
+            Ok(Ok(goes_on)) => return goes_on,
+            Ok(Err(error)) => progress.fail(&error.to_string()),
+            Err(_) => progress.fail("writing panicked"),
+        }
+        false
     }
 
     /// Waits for something to write, and writes it; false at the end.
