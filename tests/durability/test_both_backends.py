@@ -151,8 +151,9 @@ async def test_what_one_has_written_another_goes_on_with(start: Start, writer: s
 async def test_what_is_in_a_snapshot_is_read_by_another(start: Start, tmp_path: Path, writer: str, reader: str) -> None:
     seen: dict[str, Any] = {}
     for number, backend in enumerate([writer, reader, writer]):
-        engine = start(backend, segment_bytes=SEGMENT_BYTES, history_bytes_max=0)
+        # Before the start, which may have reason for a snapshot of its own.
         before = set((tmp_path / "data").glob("snapshot-*.snap"))
+        engine = start(backend, segment_bytes=SEGMENT_BYTES, history_bytes_max=0)
         async with connect(engine.worker) as client:
             if number:
                 assert await observe(client) == seen
