@@ -65,6 +65,11 @@ impl Layout {
         self.behind >= segment_bytes.max(self.behind_min) && self.behind > live_bytes / 2
     }
 
+    /// Whether the round under way should hurry: there is twice as much behind the snapshot as a round begins with.
+    pub(crate) fn presses(&self, segment_bytes: u64, live_bytes: u64) -> bool {
+        self.behind >= 2 * segment_bytes && self.behind > live_bytes
+    }
+
     /// A round has failed: the next one is not tried before there is another `bytes` behind the snapshot.
     pub(crate) fn postpone(&mut self, bytes: u64) {
         self.behind_min = self.behind + bytes;

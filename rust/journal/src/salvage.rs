@@ -60,7 +60,7 @@ pub(crate) fn write(
     let mut written = Catalog::default();
     for part in 0..parts {
         let header = PartHeader { id: PartId { generation, part }, parts, start };
-        if let Some(part) = snapshot::write_part(files, state, header, &|| false)? {
+        if let Some(part) = snapshot::write_part(files, state, header, &|| false, &|| {})? {
             written.parts.insert(header.id, part.bytes);
         }
     }

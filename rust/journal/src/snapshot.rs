@@ -12,12 +12,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
 
-/// Entries that are taken under one short lock.
-const PORTION: usize = 256;
+/// Entries that are taken under one short lock; then whoever waits for the processor gets it.
+const PORTION: usize = 64;
 /// A record of entries is closed when it has as much.
 const RECORD_BYTES: usize = 64 << 10;
-/// Bytes that are written at once.
-const WRITE_BYTES: usize = 1 << 20;
+/// Bytes that are written at once: the same goes for a long write.
+const WRITE_BYTES: usize = 256 << 10;
 
 /// How the rounds of this process have gone.
 #[derive(Default)]
@@ -69,11 +69,18 @@ pub(crate) fn run(journal: &Journal, state: &State, starts: &Receiver<u64>) {
 fn round(journal: &Journal, state: &State, start: u64) -> Result<bool, JournalError> {
     let files = &*journal.files;
     let is_over = || journal.is_stopping() || journal.progress.is_over();
+    let live_bytes = state.live_bytes();
+    // On a busy processor this takes turns with those who write; not when the files would grow faster than it gets on.
+    let pause = || {
+        if !journal.layout.lock().presses(journal.options.segment_bytes, live_bytes) {
+            std::thread::yield_now();
+        }
+    };
     let parts = state.stripe_count() as u32;
     for number in 0..parts {
         let header = PartHeader { id: PartId { generation: journal.generation, part: number }, parts, start };
         let unfinished = unfinished_name(header.id);
-        let written = write_part(files, state, header, &is_over);
+        let written = write_part(files, state, header, &is_over, &pause);
         let Some(written) = written.inspect_err(|_| drop(files.remove(&unfinished)))? else {
             drop(files.remove(&unfinished));
             return Ok(false);
@@ -92,12 +99,13 @@ fn round(journal: &Journal, state: &State, start: u64) -> Result<bool, JournalEr
     Ok(true)
 }
 
-/// Writes one part and brings it to the disk; none when it `is_over` before the end.
+/// Writes one part and brings it to the disk, with a `pause` after each portion; none when it `is_over` before the end.
 pub(crate) fn write_part(
     files: &dyn Files,
     state: &State,
     header: PartHeader,
     is_over: &dyn Fn() -> bool,
+    pause: &dyn Fn(),
 ) -> Result<Option<WrittenPart>, JournalError> {
     let name = unfinished_name(header.id);
     let path = files.directory().join(&name);
@@ -112,6 +120,7 @@ pub(crate) fn write_part(
         before = state.capture(header.id.part as usize, before, PORTION, &mut portion);
         writer.entries(&portion).map_err(JournalError::io(&path, "write"))?;
         portion.clear();
+        pause();
         if before.is_none() {
             break;
         }
