@@ -146,8 +146,9 @@ async def fake_state(state: FakeState) -> AsyncGenerator[list[str]]:
 
     async def handle(request: WebSocketRequest) -> None:
         connection = await request.accept()
-        await connection.send_message(REGISTERED)
         try:
+            # Inside: a command that has nothing to ask may have left already.
+            await connection.send_message(REGISTERED)
             while True:
                 await _serve(state, connection, (await connection.get_message()).encode())
         except ConnectionResetError:
