@@ -61,8 +61,8 @@ impl Layout {
     }
 
     /// Whether a snapshot would pay, with `live_bytes` of data.
-    pub(crate) fn wants_round(&self, segment_bytes: u64, live_bytes: u64) -> bool {
-        self.behind >= segment_bytes.max(self.behind_min) && self.behind > live_bytes / 2
+    pub(crate) fn wants_round(&self, segment_bytes: u64, live_bytes: impl FnOnce() -> u64) -> bool {
+        self.behind >= segment_bytes.max(self.behind_min) && self.behind > live_bytes() / 2
     }
 
     /// Whether the round under way should hurry: there is twice as much behind the snapshot as a round begins with.

@@ -26,10 +26,8 @@ pub(crate) struct Writer<'a> {
 /// Writes until the journal is stopped, syncing with `sync` where the level asks. Several threads may do this: one writes, the others
 /// bring what they have written to the disk. After a failure they only take, so that nobody waits for them.
 pub(crate) fn run(journal: &Journal, writer: &Mutex<Writer<'_>>, sync: fn(&Progress) -> Result<(), JournalError>) {
-    match catch_unwind(AssertUnwindSafe(|| write(journal, writer, sync))) {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => journal.progress.fail(&error.to_string()),
-        Err(_) => journal.progress.fail("writing panicked"),
+    if catch_unwind(AssertUnwindSafe(|| write(journal, writer, sync))).is_err() {
+        journal.progress.fail("writing panicked");
     }
     let mut writer = writer.lock();
     if journal.progress.has_failed() {
@@ -38,18 +36,14 @@ pub(crate) fn run(journal: &Journal, writer: &Mutex<Writer<'_>>, sync: fn(&Progr
     writer.rounds = None;
 }
 
-fn write(
-    journal: &Journal,
-    writer: &Mutex<Writer<'_>>,
-    sync: fn(&Progress) -> Result<(), JournalError>,
-) -> Result<(), JournalError> {
+/// Until the end or a failure; who fails has told why.
+fn write(journal: &Journal, writer: &Mutex<Writer<'_>>, sync: fn(&Progress) -> Result<(), JournalError>) {
     // Whoever has the lock waits for work, and gives it up for the disk.
     while writer.lock().step_or_fail() {
-        if journal.options.sync == SyncLevel::Always {
-            sync(&journal.progress)?;
+        if journal.options.sync == SyncLevel::Always && sync(&journal.progress).is_err() {
+            return;
         }
     }
-    Ok(())
 }
 
 impl<'a> Writer<'a> {
@@ -136,7 +130,7 @@ impl<'a> Writer<'a> {
     fn begin_round(&mut self) -> Result<(), JournalError> {
         let journal = self.journal;
         if journal.rounds.busy.load(Ordering::Acquire)
-            || !journal.layout.lock().wants_round(journal.options.segment_bytes, self.state.live_bytes())
+            || !journal.layout.lock().wants_round(journal.options.segment_bytes, || self.state.live_bytes())
         {
             return Ok(());
         }
