@@ -1,6 +1,6 @@
 //! The change feed on its way up.
 
-use iii_fast_core::error::WireError;
+use crate::errors::exception;
 use iii_fast_core::log::history::Filter;
 use iii_fast_core::state::State;
 use pyo3::prelude::*;
@@ -15,20 +15,9 @@ pub fn read<'py>(
     count_max: usize,
     bytes_max: usize,
 ) -> PyResult<(Vec<Bound<'py, PyBytes>>, u64)> {
-    let found =
-        py.detach(|| state.log().read(since, filter, count_max, bytes_max)).map_err(|error| wire_error(py, &error))?;
+    let found = py
+        .detach(|| state.log().read(since, filter, count_max, bytes_max))
+        .map_err(|error| exception(py, "WireError", (error.code, &*error.message)))?;
     let items = found.items.iter().map(|item| PyBytes::new(py, item)).collect();
     Ok((items, found.position))
-}
-
-/// The exception `iii_fast.errors.WireError`.
-fn wire_error(py: Python<'_>, error: &WireError) -> PyErr {
-    let raised = py
-        .import("iii_fast.errors")
-        .and_then(|errors| errors.getattr("WireError"))
-        .and_then(|class| class.call1((error.code, &*error.message)));
-    match raised {
-        Ok(raised) => PyErr::from_value(raised),
-        Err(problem) => problem,
-    }
 }

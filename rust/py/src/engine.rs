@@ -52,6 +52,11 @@ impl Core {
             inbox.push(command(session));
         }
     }
+
+    fn settle(&self, session: u64, invocation_id: &str, function_id: &str, answered: Answered) {
+        let (invocation_id, function_id) = (invocation_id.into(), function_id.into());
+        self.to_session(session, |session| Command::Settle { session, invocation_id, function_id, answered });
+    }
 }
 
 #[pymethods]
@@ -188,13 +193,7 @@ impl Core {
     }
 
     fn settle_result(&self, session: u64, invocation_id: &str, function_id: &str, body: Option<&[u8]>) {
-        let answered = Answered::Result(body.map(Into::into));
-        self.to_session(session, |session| Command::Settle {
-            session,
-            invocation_id: invocation_id.into(),
-            function_id: function_id.into(),
-            answered,
-        });
+        self.settle(session, invocation_id, function_id, Answered::Result(body.map(Into::into)));
     }
 
     #[pyo3(signature = (session, invocation_id, function_id, code, message, stacktrace))]
@@ -209,12 +208,7 @@ impl Core {
     ) {
         let answered =
             Answered::Error { code: code.into(), message: message.into(), stacktrace: stacktrace.map(Into::into) };
-        self.to_session(session, |session| Command::Settle {
-            session,
-            invocation_id: invocation_id.into(),
-            function_id: function_id.into(),
-            answered,
-        });
+        self.settle(session, invocation_id, function_id, answered);
     }
 
     fn push(&self, session: u64, message: &[u8]) {

@@ -3,6 +3,7 @@
 mod calls;
 mod changes;
 mod engine;
+mod errors;
 mod harness;
 mod limits;
 mod storage;

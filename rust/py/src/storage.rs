@@ -1,5 +1,6 @@
 //! The files of state as Python sees them.
 
+use crate::errors::exception;
 use iii_fast_core::core::Core;
 use iii_fast_journal::backup::backup;
 use iii_fast_journal::verify::{Report, verify};
@@ -31,16 +32,8 @@ fn options(storage: &Bound<'_, PyAny>) -> PyResult<Options> {
     })
 }
 
-/// The exception `iii_fast.errors.StorageError`.
 fn storage_error(py: Python<'_>, error: &JournalError) -> PyErr {
-    let raised = py
-        .import("iii_fast.errors")
-        .and_then(|errors| errors.getattr("StorageError"))
-        .and_then(|class| class.call1((error.to_string(),)));
-    match raised {
-        Ok(raised) => PyErr::from_value(raised),
-        Err(problem) => problem,
-    }
+    exception(py, "StorageError", (error.to_string(),))
 }
 
 /// Opens the directory that `storage` names into the empty state of `core`; without the interpreter.

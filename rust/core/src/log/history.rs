@@ -52,19 +52,22 @@ impl History {
     /// Nothing before `position` will come; what was pushed already stays if it ends there.
     pub fn begin(&mut self, position: u64) {
         if self.chunks.back().is_none_or(|last| last.last != position) {
-            self.chunks.clear();
-            self.bytes = 0;
-            self.start = position;
+            self.forget(position);
         }
         self.begun = true;
+    }
+
+    /// Nothing up to `position` is known any more.
+    fn forget(&mut self, position: u64) {
+        self.chunks.clear();
+        self.bytes = 0;
+        self.start = position;
     }
 
     /// Adds records with the positions `first` to `last`. A gap before them loses what was there.
     pub fn push(&mut self, bytes: Vec<u8>, first: u64, last: u64) {
         if self.chunks.back().map_or(self.start, |chunk| chunk.last) + 1 != first {
-            self.chunks.clear();
-            self.bytes = 0;
-            self.start = first - 1;
+            self.forget(first - 1);
         }
         self.push_next(bytes, last);
     }

@@ -126,13 +126,9 @@ impl StripedMap {
     pub(super) fn entries(&self, keys: &[(&str, &str)]) -> Vec<Option<Entry>> {
         let now_ms = self.now_ms();
         let places: Vec<_> = keys.iter().map(|(scope, key)| self.address(scope, key)).collect();
-        let mut guards = BTreeMap::new();
-        let mut numbers: Vec<usize> = places.iter().map(|&(_, stripe)| stripe).collect();
-        numbers.sort_unstable();
-        numbers.dedup();
-        for number in numbers {
-            guards.insert(number, self.locked(number).stripe.read());
-        }
+        let numbers = ascending(places.iter().map(|&(_, stripe)| stripe));
+        let guards: BTreeMap<_, _> =
+            numbers.into_iter().map(|number| (number, self.locked(number).stripe.read())).collect();
         let entry = |(at, number): (Address<'_>, usize)| {
             let stripe = guards.get(&number)?;
             stripe.find_live(at, now_ms).map(|found| stripe.entry(found))
@@ -218,9 +214,7 @@ impl<'a, 'm> Work<'a, 'm> {
     fn new(map: &'m StripedMap, transaction: &'a Transaction<'_>) -> Self {
         let checked = transaction.checks.iter().map(|check| (&check.scope, &check.key));
         let changed = transaction.ops.iter().map(|op| (&op.scope, &op.key));
-        let mut numbers: Vec<usize> = checked.chain(changed).map(|(scope, key)| map.address(scope, key).1).collect();
-        numbers.sort_unstable();
-        numbers.dedup();
+        let numbers = ascending(checked.chain(changed).map(|(scope, key)| map.address(scope, key).1));
         let guards = numbers.into_iter().map(|number| (number, map.locked(number).stripe.write())).collect();
         let now_ms = map.now_ms();
         Work { map, guards, plan: Plan::new(), now_ms }
@@ -303,6 +297,14 @@ impl<'a, 'm> Work<'a, 'm> {
         let expired = self.map.expire(guard, self.map.locked(stripe), at, self.now_ms);
         expired.is_some_and(|(_, noted)| noted)
     }
+}
+
+/// Stripes in the order in which they are locked, each once.
+fn ascending(stripes: impl Iterator<Item = usize>) -> Vec<usize> {
+    let mut numbers: Vec<usize> = stripes.collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    numbers
 }
 
 fn op<'s>(step: &'s Step, staged: &'s [Staged<'_, Spot<'_>>]) -> Op<'s, &'s Stored> {
