@@ -35,13 +35,26 @@ pub trait Load: Handler {
 #[inline]
 pub fn answered<L: Load>(load: &mut L, caller: usize, text: &[u8], outbox: &mut Outbox, now: u64) {
     let quick = message::quick(text).map(|answer| load.flights_of(caller).land(answer.id, now));
-    let Landed { slot, took, what } = match quick {
-        Some(Ok(landed)) => landed,
-        _ => match land_slowly(load, caller, text, now) {
-            Some(landed) => landed,
-            None => return,
-        },
+    let landed = match quick {
+        Some(Ok(landed)) => Some(landed),
+        _ => land_slowly(load, caller, text, now),
     };
+    if let Some(landed) = landed {
+        settle(load, caller, landed, text, outbox, now);
+    }
+}
+
+/// Checks an answer to something that was in flight, and asks the next thing.
+#[inline]
+pub fn settle<L: Load>(
+    load: &mut L,
+    caller: usize,
+    landed: Landed<L::Asked>,
+    text: &[u8],
+    outbox: &mut Outbox,
+    now: u64,
+) {
+    let Landed { slot, took, what } = landed;
     if !load.is_right(text, &what) {
         load.meter().errors.add(|| format!("connection {caller}, {}: {}", L::describe(&what), beginning(text)));
     }
@@ -52,6 +65,11 @@ pub fn answered<L: Load>(load: &mut L, caller: usize, text: &[u8], outbox: &mut 
 #[cold]
 fn land_slowly<L: Load>(load: &mut L, caller: usize, text: &[u8], now: u64) -> Option<Landed<L::Asked>> {
     let id = message::parse(text).map(|answer| answer.id).unwrap_or_default();
+    land(load, caller, id, text, now)
+}
+
+/// Finds what was asked under an id; late answers are counted, and those to nothing are errors.
+pub fn land<L: Load>(load: &mut L, caller: usize, id: &[u8], text: &[u8], now: u64) -> Option<Landed<L::Asked>> {
     match load.flights_of(caller).land(id, now) {
         Ok(landed) => return Some(landed),
         Err(Stray::Late) => load.meter().late += 1,
@@ -80,7 +98,9 @@ pub enum Until {
 
 /// Options that every load has.
 pub struct Common {
-    /// `HOST:PORT` of the engine.
+    /// The protocol: `ws` is an engine, others are those of what it is compared with.
+    pub scheme: String,
+    /// `HOST:PORT` of the server.
     pub address: String,
     /// Makes everything random.
     pub seed: u64,
@@ -100,7 +120,9 @@ impl Common {
     /// Takes them from the command line.
     pub fn take(options: &mut Options) -> Result<Self, Failure> {
         let url: String = options.required("url")?;
-        let address = url.strip_prefix("ws://").map(|rest| rest.trim_end_matches('/').to_owned());
+        let (scheme, address) = url
+            .split_once("://")
+            .ok_or_else(|| Failure::Usage(format!("--url: expected SCHEME://HOST:PORT, got `{url}`")))?;
         let seconds: Option<f64> = options.optional("seconds")?;
         let until = match (options.optional("ops")?, seconds, options.take("phases", false)?) {
             (Some(ops), None, false) => Until::Ops(ops),
@@ -109,7 +131,8 @@ impl Common {
             _ => return Err(Failure::Usage("give one of --ops, --seconds, --phases".into())),
         };
         Ok(Self {
-            address: address.ok_or_else(|| Failure::Usage(format!("--url: expected ws://HOST:PORT, got `{url}`")))?,
+            scheme: scheme.to_owned(),
+            address: address.trim_end_matches('/').to_owned(),
             seed: options.take("seed", 1)?,
             pid: options.optional("pid")?,
             until,
@@ -119,9 +142,23 @@ impl Common {
         })
     }
 
+    /// Refuses another protocol than that of engines.
+    pub fn expect_engine(&self) -> Result<(), Failure> {
+        match self.scheme.as_str() {
+            "ws" => Ok(()),
+            other => Err(Failure::Usage(format!("--url: expected ws://HOST:PORT, got {other}://"))),
+        }
+    }
+
     /// Opens `count` connections, all upgraded and registered.
     pub fn connect(&self, count: usize) -> Result<Net, Failure> {
-        let mut net = Net::new(Side::Client, self.seed)?;
+        self.connect_as(Side::Client, count)
+    }
+
+    /// The same on a certain side.
+    pub fn connect_as(&self, side: Side, count: usize) -> Result<Net, Failure> {
+        self.expect_engine()?;
+        let mut net = Net::new(side, self.seed)?;
         let mut keys = Random::new(self.seed, 0);
         for _ in 0..count {
             let (stream, leftover) = handshake::connect(&self.address, &mut keys)?;
@@ -251,6 +288,7 @@ pub fn complete(report: &mut Report, meter: &Meter, measured: &Measured) -> bool
         .number("ops_per_second", ops / measured.seconds)
         .number("p50_us", meter.latencies.quantile_us(0.5))
         .number("p99_us", meter.latencies.quantile_us(0.99))
+        .histogram("latencies", &meter.latencies)
         .number("generator_busy", measured.own_us as f64 / 1e6 / measured.seconds)
         .number("generator_cpu_us_per_op", measured.own_us as f64 / ops);
     if let Some(server_us) = measured.server_us {

@@ -1,7 +1,9 @@
 //! Load generator, echo bound and checker for the benchmarks. See `benches/README.md`.
 
+mod bare_relay;
 mod drive;
 mod echo;
+mod events;
 mod failure;
 mod flight;
 mod frame;
@@ -9,11 +11,14 @@ mod handshake;
 mod memory;
 mod message;
 mod meter;
+mod nats;
 mod net;
 mod options;
 mod random;
+mod redis;
 mod relay;
 mod state;
+mod store;
 mod value;
 
 use std::io::{self, Write};
@@ -22,7 +27,8 @@ use std::process::ExitCode;
 use failure::{During, Failure};
 use options::Options;
 
-const USAGE: &str = "usage: iii-fast-load echo|state|large|fill|check|relay|memory [--option value ...]";
+const USAGE: &str =
+    "usage: iii-fast-load echo|bare-relay|state|large|fill|check|relay|events|memory [--option value ...]";
 
 fn main() -> ExitCode {
     match run() {
@@ -42,8 +48,10 @@ fn run() -> Result<bool, Failure> {
     let options = Options::parse(arguments)?;
     let (report, good) = match command.as_str() {
         "echo" => return echo::run(options).map(|()| true),
+        "bare-relay" => return bare_relay::run(options).map(|()| true),
         "memory" => return memory::run(options).map(|()| true),
         "relay" => relay::run(options)?,
+        "events" => events::run(options)?,
         "state" => state::run(options, &state::STATE)?,
         "large" => state::run(options, &state::LARGE)?,
         "fill" => state::run(options, &state::FILL)?,

@@ -40,11 +40,22 @@ impl Histogram {
         for (bucket, count) in self.counts.iter().enumerate() {
             seen += count;
             if seen >= wanted {
-                let shift = (bucket >> STEPS_BITS).saturating_sub(1);
-                return ((bucket - (shift << STEPS_BITS)) << shift) as f64 / 1000.0;
+                return Self::lower_us(bucket);
             }
         }
         0.0
+    }
+
+    /// The latency in µs at which a bucket begins.
+    fn lower_us(bucket: usize) -> f64 {
+        let shift = (bucket >> STEPS_BITS).saturating_sub(1);
+        ((bucket - (shift << STEPS_BITS)) << shift) as f64 / 1000.0
+    }
+
+    /// The buckets in which something is, as latency in µs and count.
+    fn filled(&self) -> impl Iterator<Item = (f64, u64)> {
+        let buckets = self.counts.iter().enumerate().filter(|(_, count)| **count > 0);
+        buckets.map(|(bucket, count)| (Self::lower_us(bucket), *count))
     }
 }
 
@@ -155,6 +166,12 @@ impl Report {
         self.member(name, format_args!("[{}]", texts.join(",")))
     }
 
+    /// Adds what lies in the buckets of a histogram: `[[us, count], ...]`.
+    pub fn histogram(&mut self, name: &str, histogram: &Histogram) -> &mut Self {
+        let buckets: Vec<String> = histogram.filled().map(|(us, count)| format!("[{us},{count}]")).collect();
+        self.member(name, format_args!("[{}]", buckets.join(",")))
+    }
+
     fn member(&mut self, name: &str, value: std::fmt::Arguments<'_>) -> &mut Self {
         let comma = if self.0.is_empty() { "" } else { "," };
         // Writing into a String cannot fail.
@@ -217,6 +234,17 @@ mod tests {
         let mut report = Report::default();
         report.number("a", 1.5).number("b", f64::NAN).text("c", "\"\\\n").texts("d", &["x".into(), "y".into()]);
         assert_eq!(report.line(), r#"{"a":1.5,"b":0,"c":"\"\\\u000a","d":["x","y"]}"#);
+    }
+
+    #[test]
+    fn a_histogram_is_reported_by_its_filled_buckets() {
+        let mut histogram = Histogram::default();
+        for number in [7, 1_000, 7] {
+            histogram.add(number);
+        }
+        let mut report = Report::default();
+        report.histogram("h", &histogram);
+        assert_eq!(report.line(), r#"{"h":[[0.007,2],[0.992,1]]}"#);
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! Many non-blocking WebSocket connections on one thread. Only this file polls, reads and writes sockets.
+//! Many non-blocking connections on one thread, of WebSocket or of plain bytes. Only this file polls, reads and writes sockets.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read as _, Write};
 use std::net::TcpStream;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
@@ -30,12 +30,28 @@ impl Outbox {
     pub fn text(&mut self, payload: &[u8]) {
         frame::encode(&mut self.bytes, opcode::TEXT, payload, self.masks.as_mut());
     }
+
+    /// Where requests of a plain protocol are appended.
+    #[inline]
+    pub const fn plain(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
 }
 
 /// What is done with the messages of the connections.
 pub trait Handler {
     /// One complete message of connection `peer` came at `now` (nanoseconds of `Net::now`).
     fn message(&mut self, peer: usize, text: &[u8], outbox: &mut Outbox, now: u64);
+
+    /// Bytes of connection `peer` of a plain protocol. Returns how many are used up; the others come again with more.
+    fn bytes(&mut self, _peer: usize, _bytes: &[u8], _outbox: &mut Outbox, _now: u64) -> Result<usize, String> {
+        Err("no plain protocol is spoken here".into())
+    }
+
+    /// The connection that gets all bytes of `peer` as they are, in a relay.
+    fn partner(&self, _peer: usize) -> Option<usize> {
+        None
+    }
 
     /// Connection `peer` ended. Whoever still needs it returns the failure.
     fn closed(&mut self, peer: usize, reason: String) -> Result<(), Failure> {
@@ -58,6 +74,24 @@ pub enum Side {
     Client,
     /// Accepted them; receives masked frames.
     Server,
+    /// A client of a relay that passes on the frames of other clients, masked as they are.
+    Relayed,
+    /// Either side of a protocol that is not WebSocket.
+    Plain,
+}
+
+impl Side {
+    const fn masks(self) -> bool {
+        matches!(self, Self::Client | Self::Relayed)
+    }
+}
+
+/// One turn of one connection.
+#[derive(Clone, Copy)]
+struct Turn {
+    peer: usize,
+    side: Side,
+    now: u64,
 }
 
 /// All connections of the process.
@@ -95,7 +129,7 @@ impl Net {
         let index = self.peers.iter().position(Option::is_none).unwrap_or(self.peers.len());
         let data = epoll::EventData::new_u64(index as u64);
         epoll::add(&self.epoll, &stream, data, epoll::EventFlags::IN).during("watch a connection")?;
-        let masks = (self.side == Side::Client).then(|| Random::new(self.seed, u64::MAX - index as u64));
+        let masks = self.side.masks().then(|| Random::new(self.seed, u64::MAX - index as u64));
         let outbox = Outbox { bytes: Vec::new(), sent: 0, masks };
         let peer = Some(Peer { stream, leftover, fragments: None, outbox, waits_to_write: false });
         match self.peers.get_mut(index) {
@@ -146,68 +180,117 @@ impl Net {
     }
 
     fn serve(&mut self, index: usize, handler: &mut impl Handler) -> Result<(), Failure> {
-        let now = self.now();
+        let turn = Turn { peer: index, side: self.side, now: self.now() };
+        if let Some(partner) = handler.partner(index) {
+            return self.pass_on(index, partner, handler);
+        }
         let Some(Some(peer)) = self.peers.get_mut(index) else { return Ok(()) };
-        let masked = self.side == Side::Server;
-        let ended =
-            match peer.receive(&mut self.scratch, masked, |text, outbox| handler.message(index, text, outbox, now)) {
-                Ok(None) => peer.flush(self.epoll.as_fd(), index).err().map(|error| error.to_string()),
-                Ok(ended) => ended,
-                Err(error) => Some(error.to_string()),
-            };
+        let ended = match peer.receive(&mut self.scratch, turn, handler) {
+            Ok(None) => peer.flush(self.epoll.as_fd(), index).err().map(|error| error.to_string()),
+            Ok(ended) => ended,
+            Err(error) => Some(error.to_string()),
+        };
         let Some(reason) = ended else { return Ok(()) };
         self.peers[index] = None;
         handler.closed(index, reason)
     }
+
+    /// One read of one connection, written to another one.
+    fn pass_on(&mut self, from: usize, to: usize, handler: &mut impl Handler) -> Result<(), Failure> {
+        let Some(Some(peer)) = self.peers.get_mut(from) else { return Ok(()) };
+        let ended = match peer.read(&mut self.scratch) {
+            Ok(Read::Bytes(count)) => match self.peers.get_mut(to) {
+                Some(Some(partner)) => {
+                    partner.outbox.bytes.extend_from_slice(&self.scratch[..count]);
+                    partner.flush(self.epoll.as_fd(), to).err().map(|error| error.to_string())
+                }
+                _ => Some("its partner is not there".into()),
+            },
+            Ok(Read::Nothing) => peer.flush(self.epoll.as_fd(), from).err().map(|error| error.to_string()),
+            Ok(Read::End) => Some(ENDED.into()),
+            Err(error) => Some(error.to_string()),
+        };
+        let Some(reason) = ended else { return Ok(()) };
+        self.peers[from] = None;
+        handler.closed(from, reason)
+    }
+}
+
+const ENDED: &str = "ended by the other side";
+
+enum Read {
+    Bytes(usize),
+    Nothing,
+    End,
 }
 
 impl Peer {
-    /// One read, then every complete message. `Some(reason)`: the connection is over.
-    fn receive(
-        &mut self,
-        scratch: &mut [u8],
-        masked: bool,
-        mut take: impl FnMut(&[u8], &mut Outbox),
-    ) -> io::Result<Option<String>> {
-        let count = match self.stream.read(scratch) {
-            Ok(0) => return Ok(Some("ended by the other side".into())),
-            Ok(count) => count,
+    fn read(&mut self, scratch: &mut [u8]) -> io::Result<Read> {
+        match self.stream.read(scratch) {
+            Ok(0) => Ok(Read::End),
+            Ok(count) => Ok(Read::Bytes(count)),
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
-                return Ok(None);
+                Ok(Read::Nothing)
             }
-            Err(error) => return Err(error),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// One read, then every complete message. `Some(reason)`: the connection is over.
+    fn receive(&mut self, scratch: &mut [u8], turn: Turn, handler: &mut impl Handler) -> io::Result<Option<String>> {
+        let count = match self.read(scratch)? {
+            Read::Bytes(count) => count,
+            Read::Nothing => return Ok(None),
+            Read::End => return Ok(Some(ENDED.into())),
         };
         let fresh = &mut scratch[..count];
         if self.leftover.is_empty() {
-            let (used, ended) = self.frames(fresh, masked, &mut take)?;
+            let (used, ended) = self.take(fresh, turn, handler)?;
             self.leftover.extend_from_slice(&fresh[used..]);
             return Ok(ended);
         }
         let mut bytes = std::mem::take(&mut self.leftover);
         bytes.extend_from_slice(fresh);
-        let (used, ended) = self.frames(&mut bytes, masked, &mut take)?;
+        let (used, ended) = self.take(&mut bytes, turn, handler)?;
         bytes.drain(..used);
         self.leftover = bytes;
         Ok(ended)
     }
 
+    #[inline]
+    fn take(
+        &mut self,
+        bytes: &mut [u8],
+        turn: Turn,
+        handler: &mut impl Handler,
+    ) -> io::Result<(usize, Option<String>)> {
+        if turn.side == Side::Plain {
+            let used = handler.bytes(turn.peer, bytes, &mut self.outbox, turn.now).map_err(io::Error::other)?;
+            return Ok((used, None));
+        }
+        self.frames(bytes, turn, handler)
+    }
+
     fn frames(
         &mut self,
         bytes: &mut [u8],
-        masked: bool,
-        take: &mut impl FnMut(&[u8], &mut Outbox),
+        turn: Turn,
+        handler: &mut impl Handler,
     ) -> io::Result<(usize, Option<String>)> {
+        let Turn { peer, side, now } = turn;
         let mut used = 0;
         while let Some(frame) = frame::decode(&mut bytes[used..]).map_err(io::Error::other)? {
-            if frame.masked != masked {
+            if frame.masked != (side == Side::Server) && side != Side::Relayed {
                 return Err(io::Error::other("masking is not that of its side"));
             }
             let payload = &bytes[used + frame.start..used + frame.end];
             used += frame.end;
             match frame.opcode {
-                opcode::TEXT if frame.last && self.fragments.is_none() => take(payload, &mut self.outbox),
+                opcode::TEXT if frame.last && self.fragments.is_none() => {
+                    handler.message(peer, payload, &mut self.outbox, now);
+                }
                 opcode::TEXT if self.fragments.is_none() => self.fragments = Some(payload.to_vec()),
-                opcode::CONTINUATION => self.continuation(payload, frame.last, take)?,
+                opcode::CONTINUATION => self.continuation(payload, frame.last, turn, handler)?,
                 opcode::PING => {
                     let Outbox { bytes, masks, .. } = &mut self.outbox;
                     frame::encode(bytes, opcode::PONG, payload, masks.as_mut());
@@ -220,16 +303,11 @@ impl Peer {
         Ok((used, None))
     }
 
-    fn continuation(
-        &mut self,
-        payload: &[u8],
-        last: bool,
-        take: &mut impl FnMut(&[u8], &mut Outbox),
-    ) -> io::Result<()> {
+    fn continuation(&mut self, payload: &[u8], last: bool, turn: Turn, handler: &mut impl Handler) -> io::Result<()> {
         let mut message = self.fragments.take().ok_or_else(|| io::Error::other("a continuation of nothing"))?;
         message.extend_from_slice(payload);
         if last {
-            take(&message, &mut self.outbox);
+            handler.message(turn.peer, &message, &mut self.outbox, turn.now);
         } else {
             self.fragments = Some(message);
         }

@@ -34,6 +34,67 @@ impl Random {
     }
 }
 
+const SHARES: usize = 1 << 16;
+/// How much the first ones are preferred; the usual figure of key-value benchmarks (Gray et al. 1994, YCSB).
+const SKEW: f64 = 0.99;
+
+/// How one of several things is chosen.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Draw {
+    /// All alike.
+    Uniform,
+    /// The n-th of them with a frequency of 1 / n^0.99.
+    Zipf,
+}
+
+impl std::str::FromStr for Draw {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "uniform" => Ok(Self::Uniform),
+            "zipf" => Ok(Self::Zipf),
+            _ => Err(()),
+        }
+    }
+}
+
+/// Chooses one of `count` things.
+pub struct Chooser {
+    count: u32,
+    /// For each 65536th share of all draws the number that it draws; empty when all are alike.
+    shares: Vec<u32>,
+}
+
+impl Chooser {
+    /// Numbers below `count`, at least 1.
+    pub fn new(draw: Draw, count: u32) -> Self {
+        let mut shares = Vec::new();
+        if draw == Draw::Zipf {
+            let weight = |number: u32| f64::from(number + 1).powf(-SKEW);
+            let total: f64 = (0..count).map(weight).sum();
+            let (mut number, mut sum) = (0, weight(0));
+            for share in 0..SHARES {
+                while (share as f64 + 0.5) / SHARES as f64 * total > sum && number + 1 < count {
+                    number += 1;
+                    sum += weight(number);
+                }
+                shares.push(number);
+            }
+        }
+        Self { count, shares }
+    }
+
+    /// The next number.
+    #[inline]
+    pub fn choose(&self, random: &mut Random) -> u32 {
+        if self.shares.is_empty() {
+            return random.below(self.count);
+        }
+        self.shares[random.below(SHARES as u32) as usize]
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -57,5 +118,19 @@ mod tests {
             seen[random.below(7) as usize] = true;
         }
         assert_eq!(seen, [true; 7]);
+    }
+
+    #[test]
+    fn zipf_prefers_the_first_as_much_as_it_says_and_reaches_the_last() {
+        let chooser = Chooser::new(Draw::Zipf, 100);
+        let mut random = Random::new(7, 1);
+        let mut counts = [0u32; 100];
+        for _ in 0..200_000 {
+            counts[chooser.choose(&mut random) as usize] += 1;
+        }
+        let ratio = f64::from(counts[0]) / f64::from(counts[9]);
+        assert!((9.0..10.6).contains(&ratio), "{ratio}");
+        assert!(counts.iter().all(|count| *count > 0));
+        assert_eq!(Chooser::new(Draw::Zipf, 1).choose(&mut random), 0);
     }
 }

@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use crate::flight::{Flights, ID_BYTES, read_hex, write_hex};
 use crate::message::{self, Message};
 use crate::meter::{Meter, Report};
-use crate::net::{Handler, Net, Outbox};
+use crate::net::{Handler, Net, Outbox, Side};
 use crate::options::Options;
 use crate::random::{Random, mix};
 use crate::value::Values;
@@ -35,6 +35,8 @@ struct RelayLoad {
     text_bytes: usize,
     callers: Vec<Caller>,
     workers: usize,
+    /// The other side is the bare relay: it ties each caller to the worker of the same number.
+    bare: bool,
     served: u64,
     meter: Meter,
     message: Vec<u8>,
@@ -54,9 +56,15 @@ pub fn run(mut options: Options) -> Result<(Report, bool), Failure> {
     let workers = options.number("workers", callers, 1, CONNECTIONS_MAX)?;
     let data_bytes = options.number("value-bytes", 100, DATA_BYTES_MIN, 32 << 20)?;
     let prefix = options.take("prefix", "bench".to_owned())?;
+    let bare = options.take("bare", false)?;
     options.finish()?;
+    if bare && workers != callers {
+        return Err(Failure::Usage(format!(
+            "--workers: {workers} for {callers} callers; expected as many with --bare"
+        )));
+    }
 
-    let mut net = common.connect(callers + workers)?;
+    let mut net = common.connect_as(if bare { Side::Relayed } else { Side::Client }, callers + workers)?;
     let text_bytes = data_bytes - DATA_BYTES_MIN;
     let mut load = RelayLoad {
         prefix,
@@ -70,11 +78,14 @@ pub fn run(mut options: Options) -> Result<(Report, bool), Failure> {
             })
             .collect(),
         workers,
+        bare,
         served: 0,
         meter: Meter::default(),
         message: Vec::new(),
     };
-    register(&mut net, &mut load, &common)?;
+    if !bare {
+        register(&mut net, &mut load, &common)?;
+    }
     let mut report = Report::default();
     report
         .text("command", "relay")
@@ -161,9 +172,10 @@ impl Load for RelayLoad {
         if !self.meter.start_one() {
             return;
         }
+        let bare = self.bare;
         let caller = &mut self.callers[caller];
         let asked = Asked { number: caller.random.next(), worker: caller.next_worker };
-        caller.next_worker = (caller.next_worker + 1) % self.workers as u32;
+        caller.next_worker = if bare { asked.worker } else { (caller.next_worker + 1) % self.workers as u32 };
         let id = *caller.flights.launch(slot, asked, now);
         self.write_call(&asked, &id);
         outbox.text(&self.message);

@@ -1,13 +1,16 @@
 //! Load of `state::get` and `state::set`: every connection owns its keys, so it knows each value that must come back.
 
+use std::collections::VecDeque;
+
 use crate::drive::{self, Common, Load, Until};
 use crate::failure::Failure;
-use crate::flight::{Flights, read_hex, write_hex};
+use crate::flight::{Flights, ID_BYTES, read_hex, write_hex};
 use crate::message::{self, Message};
 use crate::meter::{Meter, Report};
-use crate::net::{Handler, Outbox};
+use crate::net::{Handler, Net, Outbox};
 use crate::options::Options;
-use crate::random::Random;
+use crate::random::{Chooser, Draw, Random};
+use crate::store::{self, Next, Request, Store};
 use crate::value::{VALUE_BYTES_MIN, Values};
 
 const CONNECTIONS_MAX: usize = 4096;
@@ -63,7 +66,7 @@ pub const CHECK: Defaults = Defaults { command: "check", measures: Measures::Che
 struct Asked {
     key: u32,
     set: bool,
-    /// The version stored when the engine comes to this invocation.
+    /// The version stored when the engine comes to this invocation; for gets that overtake sets the oldest it may be.
     before: u32,
     after: u32,
 }
@@ -73,8 +76,25 @@ struct Connection {
     random: Random,
     /// Versions of the keys `first_key + index * connections + own number`.
     versions: Vec<u32>,
+    /// The newest version of each that was acknowledged, where gets may overtake sets; otherwise empty.
+    settled: Vec<u32>,
+    /// What was asked of a store that answers in order.
+    order: VecDeque<[u8; ID_BYTES]>,
     /// How many of them had their turn, while each has one.
     visited: usize,
+}
+
+impl Connection {
+    fn new(index: usize, own_keys: usize, in_flight: usize, seed: u64) -> Self {
+        Self {
+            flights: Flights::new(in_flight, index, seed, Asked::default()),
+            random: Random::new(seed, index as u64 + 1),
+            versions: vec![0; own_keys],
+            settled: Vec::new(),
+            order: VecDeque::new(),
+            visited: 0,
+        }
+    }
 }
 
 struct StateLoad {
@@ -84,9 +104,15 @@ struct StateLoad {
     get_percent: u32,
     /// The other side is the echo: it returns the request and filler.
     echo: bool,
+    /// The other side is no engine.
+    store: Option<Box<dyn Store>>,
     measures: Measures,
     /// Every key has one turn, in their order.
     each_once: bool,
+    /// For connections that own the smaller and the larger number of keys; those differ by one.
+    choosers: [Chooser; 2],
+    /// The smaller number.
+    keys_least: usize,
     connections: Vec<Connection>,
     meter: Meter,
     request: Vec<u8>,
@@ -103,34 +129,32 @@ pub fn run(mut options: Options, defaults: &Defaults) -> Result<(Report, bool), 
     let get_percent = options.number("get-percent", 90, 0, 100)? as u32;
     let scope = options.take("scope", "bench".to_owned())?;
     let echo = options.take("echo", false)?;
+    let draw = options.take("draw", Draw::Uniform)?;
+    let store = store::of(&common, &scope, &mut options)?;
     options.finish()?;
 
-    let mut net = common.connect(connections)?;
-    let own_keys = |connection: usize| (keys - connection).div_ceil(connections);
+    let mut net = match &store {
+        Some(store) => store::connect(store.as_ref(), &common, connections)?,
+        None => common.connect(connections)?,
+    };
     let mut load = StateLoad {
         scope,
         first_key: first_key as u32,
         values: Values::new(value_bytes, common.seed),
         get_percent,
         echo,
+        store,
         measures: defaults.measures,
         each_once: true,
+        keys_least: keys / connections,
+        choosers: [0, 1].map(|more| Chooser::new(draw, (keys / connections + more) as u32)),
         connections: (0..connections)
-            .map(|index| Connection {
-                flights: Flights::new(in_flight, index, common.seed, Asked::default()),
-                random: Random::new(common.seed, index as u64 + 1),
-                versions: vec![u32::from(defaults.measures == Measures::Check); own_keys(index)],
-                visited: 0,
-            })
+            .map(|index| Connection::new(index, (keys - index).div_ceil(connections), in_flight, common.seed))
             .collect(),
         meter: Meter::default(),
         request: Vec::new(),
     };
-    if echo {
-        for peer in 0..connections {
-            net.send(peer, |outbox, _| outbox.text(&load.echo_sizes()))?;
-        }
-    }
+    load.prepare(&mut net)?;
     let mut report = Report::default();
     report
         .text("command", defaults.command)
@@ -176,18 +200,32 @@ impl Load for StateLoad {
             connection.visited += 1;
             (connection.visited - 1, self.measures != Measures::Check)
         } else {
-            let index = connection.random.below(connection.versions.len() as u32) as usize;
+            let chooser = &self.choosers[connection.versions.len() - self.keys_least];
+            let index = chooser.choose(&mut connection.random) as usize;
             (index, connection.random.below(100) >= self.get_percent)
         };
         if !self.meter.start_one() {
             return;
         }
         let version = &mut connection.versions[index];
-        let before = *version;
+        let before = connection.settled.get(index).copied().unwrap_or(*version);
         *version += u32::from(set);
         let key = self.first_key + (index * stride + caller) as u32;
         let asked = Asked { key, set, before, after: *version };
         let id = connection.flights.launch(slot, asked, now);
+        if let Some(store) = &self.store {
+            if store.is_ordered() {
+                connection.order.push_back(*id);
+            }
+            return write_to_store(
+                store.as_ref(),
+                outbox.plain(),
+                (caller, id),
+                &self.values,
+                &asked,
+                &mut self.request,
+            );
+        }
         write_request(&mut self.request, &self.scope, &self.values, &asked, id);
         outbox.text(&self.request);
     }
@@ -195,6 +233,9 @@ impl Load for StateLoad {
     /// The result must be what this connection's own writes have made of the key.
     #[inline]
     fn is_right(&self, answer: &[u8], asked: &Asked) -> bool {
+        if let Some(store) = &self.store {
+            return self.is_of_store(store.as_ref(), answer, asked);
+        }
         if self.echo {
             return self.is_echo(answer, asked);
         }
@@ -213,9 +254,77 @@ impl Handler for StateLoad {
     fn message(&mut self, peer: usize, text: &[u8], outbox: &mut Outbox, now: u64) {
         drive::answered(self, peer, text, outbox, now);
     }
+
+    fn bytes(&mut self, peer: usize, bytes: &[u8], outbox: &mut Outbox, now: u64) -> Result<usize, String> {
+        let mut used = 0;
+        while let Some(store) = &self.store {
+            let ordered = store.is_ordered();
+            let (len, id) = match store.next(&bytes[used..])? {
+                Next::More => break,
+                Next::Aside(len, answer) => {
+                    outbox.plain().extend_from_slice(answer);
+                    used += len;
+                    continue;
+                }
+                Next::Reply { len, id } => (len, id),
+            };
+            let reply = &bytes[used..used + len];
+            used += len;
+            let oldest = if ordered { self.connections[peer].order.pop_front() } else { None };
+            let id = id.or(oldest.as_ref().map(<[u8; ID_BYTES]>::as_slice)).unwrap_or_default();
+            if let Some(landed) = drive::land(self, peer, id, reply, now) {
+                self.note_acknowledged(peer, &landed.what);
+                drive::settle(self, peer, landed, reply, outbox, now);
+            }
+        }
+        Ok(used)
+    }
 }
 
 impl StateLoad {
+    /// Before anything is asked.
+    fn prepare(&mut self, net: &mut Net) -> Result<(), Failure> {
+        for connection in &mut self.connections {
+            connection.versions.fill(u32::from(self.measures == Measures::Check));
+            if self.store.as_ref().is_some_and(|store| !store.is_ordered()) {
+                connection.settled = connection.versions.clone();
+            }
+        }
+        if self.echo {
+            for peer in 0..self.connections.len() {
+                net.send(peer, |outbox, _| outbox.text(&self.echo_sizes()))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn index_of(&self, asked: &Asked) -> usize {
+        (asked.key - self.first_key) as usize / self.connections.len()
+    }
+
+    /// Gets that are sent from now on must find this version or a newer one.
+    fn note_acknowledged(&mut self, peer: usize, asked: &Asked) {
+        let index = self.index_of(asked);
+        if let Some(settled) = self.connections[peer].settled.get_mut(index).filter(|_| asked.set) {
+            *settled = (*settled).max(asked.after);
+        }
+    }
+
+    fn is_of_store(&self, store: &dyn Store, reply: &[u8], asked: &Asked) -> bool {
+        if asked.set {
+            return store.is_stored(reply);
+        }
+        let Some(value) = store.value(reply) else { return false };
+        if store.is_ordered() {
+            return self.values.is(value, asked.key, asked.before);
+        }
+        let owner = (asked.key - self.first_key) as usize % self.connections.len();
+        let newest = self.connections[owner].versions[self.index_of(asked)];
+        self.values.version(value).is_some_and(|version| {
+            (asked.before.max(1)..=newest).contains(&version) && self.values.is(value, asked.key, version)
+        })
+    }
+
     #[inline]
     fn fits(&self, answer: &Message<'_>, asked: &Asked) -> bool {
         let function: &[u8] = if asked.set { b"state::set" } else { b"state::get" };
@@ -290,6 +399,24 @@ const SET_EXTRA: usize = VALUE.len() - 1;
 const RESULT_BYTES: usize =
     br#"{"type":"invocationresult","invocation_id":"","function_id":"state::get","result":}"#.len() + 36;
 const SET_RESULT_BYTES: usize = br#"{"old_value":,"new_value":}"#.len();
+
+/// `scratch` is for the value.
+fn write_to_store(
+    store: &dyn Store,
+    out: &mut Vec<u8>,
+    (peer, id): (usize, &[u8; ID_BYTES]),
+    values: &Values,
+    asked: &Asked,
+    scratch: &mut Vec<u8>,
+) {
+    let mut key = *b"key-00000000";
+    write_hex(&mut key[4..], asked.key.into());
+    scratch.clear();
+    if asked.set {
+        values.write(scratch, asked.key, asked.after);
+    }
+    store.write(out, &Request { peer, id, key: &key, value: asked.set.then_some(scratch.as_slice()) });
+}
 
 #[inline]
 fn write_request(out: &mut Vec<u8>, scope: &str, values: &Values, asked: &Asked, id: &[u8; 36]) {

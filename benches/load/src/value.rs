@@ -59,6 +59,12 @@ impl Values {
         out.extend_from_slice(TAIL);
     }
 
+    /// The version that a text says it is.
+    #[inline]
+    pub fn version(&self, text: &[u8]) -> Option<u32> {
+        crate::flight::read_hex(text.get(28..36)?).map(|version| version as u32)
+    }
+
     /// Whether `text` is exactly that version of that key; version 0 is `null`.
     #[inline]
     pub fn is(&self, text: &[u8], key: u32, version: u32) -> bool {
@@ -84,6 +90,7 @@ mod tests {
         assert_eq!(text.len(), 100);
         assert!(text.starts_with(br#"{"id":"0000002a","version":"00000007","data":""#));
         assert!(values.is(&text, 42, 7));
+        assert_eq!(values.version(&text), Some(7));
         assert!(!values.is(&text, 42, 8) && !values.is(&text, 43, 7) && !values.is(&text[..99], 42, 7));
         for position in 0..text.len() {
             let mut wrong = text.clone();
