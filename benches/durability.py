@@ -20,6 +20,7 @@ NATIVE: Final = "native"
 MEMORY, ALWAYS, INTERVAL, NEVER = "memory", "always", "interval", "never"
 DISK: Final = "the disk alone"
 FREE_BYTES: Final = 8 * 10**9
+WARM_S: Final = 0.2
 FEW: Final = 1_000
 """A phase of fewer invocations has no 99th percentile to speak of."""
 
@@ -109,10 +110,13 @@ def _snapshot_round(
     bench: Bench, directory: DataDirectory, load: processes.PhasedLoad
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Reports of the time up to the next snapshot, and of that snapshot. Too short ones are let pass."""
-    few, quiet_s = (1, 0.0) if bench.scale.tiny else (FEW, disk.QUIET_S)
+    few, quiet_s, warm_s = (1, 0.0, 0.0) if bench.scale.tiny else (FEW, disk.QUIET_S, WARM_S)
     deadline = time.monotonic() + 600
     while time.monotonic() < deadline:
-        directory.wait_for_snapshot(runs=False, quiet_s=quiet_s)
+        # While nobody writes, so that the next one does not begin at once.
+        with load.paused():
+            directory.wait_for_snapshot(runs=False, quiet_s=5 * quiet_s)
+        time.sleep(warm_s)
         load.end_phase()
         directory.wait_for_snapshot(runs=True)
         before = load.end_phase()
@@ -176,20 +180,22 @@ def scope(bench: Bench) -> None:
     for sync in (MEMORY, ALWAYS):
         with ExitStack() as stack:
             if sync == MEMORY:
-                server = stack.enter_context(processes.engine(NATIVE, bench.cores, name=MEMORY))
+                server, directory = stack.enter_context(processes.engine(NATIVE, bench.cores, name=MEMORY)), None
             else:
-                server = stack.enter_context(kept(bench, sync))[0]
-            _compare_scopes(bench, server)
+                server, directory = stack.enter_context(kept(bench, sync))
+            _compare_scopes(bench, server, directory)
 
 
 FULL_SCOPE, EMPTY_SCOPE = "scope of 1 GB", "empty scope"
 
 
-def _compare_scopes(bench: Bench, server: Server) -> None:
+def _compare_scopes(bench: Bench, server: Server, directory: DataDirectory | None) -> None:
     fill, full = bench.scale.of(workloads.GIGABYTE_OF_4_KIB), bench.scope()
     workload = replace(workloads.SETS_16X16, name=f"sets 16x16 in scopes, {server.name}")
     bench.say(f"{workload.name}: filling")
     bench.results.add(fill.name, server.name, bench.load(server, fill, scope=full))
+    if directory is not None:
+        directory.wait_for_snapshot(runs=False, quiet_s=0 if bench.scale.tiny else SETTLE_S)
     fresh = iter(range(fill.keys or 0, 1 << 31, workload.keys or 1))
 
     def run(of: str | None, workload: Workload) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import functools
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -219,6 +220,16 @@ class PhasedLoad:
         self._process.write_line("")
         report: dict[str, Any] = json.loads(self._wait_for("{", timeout_s))
         return report
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Inside, nothing is sent; what was under way counts in the phase in which it goes on."""
+        process = self._process.process
+        process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            process.send_signal(signal.SIGCONT)
 
 
 @contextmanager

@@ -1,8 +1,6 @@
 //! How writers wake the thread that writes: one atomic exchange while it is awake, a system call only when it sleeps.
 
-use iii_fast_core::calls::Wake;
 use parking_lot::{Condvar, Mutex};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 const AWAKE: u8 = 0;
@@ -36,14 +34,5 @@ impl Bell {
             }
         }
         self.state.swap(AWAKE, Ordering::AcqRel);
-    }
-}
-
-/// The bell as the log rings it.
-pub(crate) struct Ringer(pub(crate) Arc<Bell>);
-
-impl Wake for Ringer {
-    fn wake(&self) {
-        self.0.ring();
     }
 }

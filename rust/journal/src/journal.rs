@@ -1,6 +1,7 @@
 //! The journal of one engine: opened once, run by one thread, stopped by any.
 
-use crate::bell::{Bell, Ringer};
+use crate::appender::Appender;
+use crate::bell::Bell;
 use crate::catalog::{Catalog, SegmentFile};
 use crate::error::JournalError;
 use crate::files::{Directory, Files, Lock};
@@ -10,13 +11,14 @@ use crate::recovery::{self, Found, Recovered};
 use crate::snapshot::{self, Rounds};
 use crate::writer::{self, Writer};
 use crate::{salvage, segment};
+use iii_fast_core::calls::Wake;
 use iii_fast_core::log::Log;
 use iii_fast_core::state::State;
 use parking_lot::Mutex;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Weak};
 use std::thread::Builder;
 use std::time::Duration;
 
@@ -66,7 +68,8 @@ pub struct Journal {
     pub(crate) files: Arc<dyn Files>,
     pub(crate) options: Options,
     pub(crate) log: Arc<Log>,
-    pub(crate) bell: Arc<Bell>,
+    pub(crate) bell: Bell,
+    pub(crate) appender: Mutex<Appender>,
     pub(crate) progress: Progress,
     pub(crate) layout: Mutex<Layout>,
     pub(crate) rounds: Rounds,
@@ -78,13 +81,24 @@ pub struct Journal {
     _lock: Box<dyn Lock>,
 }
 
+/// The journal as the log wakes it.
+struct Listener(Weak<Journal>);
+
+impl Wake for Listener {
+    fn wake(&self) {
+        if let Some(journal) = self.0.upgrade() {
+            journal.hand_over();
+        }
+    }
+}
+
 impl Journal {
     /// Brings what lies in the directory into the empty `state`, and takes over `log`, which is that of `state`. Nothing may be written to
     /// `state` before; writes after it wait for [`Journal::run`].
     ///
     /// # Errors
     /// When the directory cannot be used or does not hold what was written to it; `state` is of no use then.
-    pub fn open(options: Options, state: &State, log: &Arc<Log>) -> Result<(Journal, Recovered), JournalError> {
+    pub fn open(options: Options, state: &State, log: &Arc<Log>) -> Result<(Arc<Journal>, Recovered), JournalError> {
         let files = Arc::new(Directory::new(options.directory.clone()));
         Journal::open_with(files, options, state, log)
     }
@@ -98,7 +112,7 @@ impl Journal {
         options: Options,
         state: &State,
         log: &Arc<Log>,
-    ) -> Result<(Journal, Recovered), JournalError> {
+    ) -> Result<(Arc<Journal>, Recovered), JournalError> {
         let directory = files.directory().to_owned();
         let lock = files.lock().map_err(JournalError::io(&directory, "lock the directory"))?;
         let lock = lock.ok_or(JournalError::InUse { directory })?;
@@ -121,12 +135,11 @@ impl Journal {
         for (bytes, first, last) in found.recent.pieces {
             log.recall(bytes, first, last);
         }
-        let bell = Arc::<Bell>::default();
-        log.attach(last, Box::new(Ringer(bell.clone())));
-        let journal = Journal {
+        let journal = Arc::new(Journal {
             files,
             log: log.clone(),
-            bell,
+            bell: Bell::default(),
+            appender: Mutex::default(),
             progress: Progress::new(log.clone(), options.sync == SyncLevel::Always, current, last),
             layout: Mutex::new(layout),
             rounds: Rounds::default(),
@@ -135,7 +148,8 @@ impl Journal {
             ended: Mutex::new(false),
             options,
             _lock: lock,
-        };
+        });
+        log.attach(last, Box::new(Listener(Arc::downgrade(&journal))));
         Ok((journal, found.recovered))
     }
 
@@ -168,6 +182,7 @@ impl Journal {
                     self.progress.fail(&format!("cannot start a thread: {error}"));
                 }
             }
+            self.appender.lock().open();
             writer::run(self, writer, Progress::sync);
             self.progress.end();
         });
@@ -194,7 +209,7 @@ impl Journal {
         self.stopping.load(Ordering::Acquire)
     }
 
-    /// Begins the segment behind everything that is written, which is synced first.
+    /// Begins the segment behind everything that is written, which is synced first. The caller has the lock of `appender`.
     pub(crate) fn change_segment(&self) -> Result<(), JournalError> {
         self.progress.sync()?;
         if self.progress.has_failed() {

@@ -4,6 +4,9 @@ use crate::catalog::{Catalog, SegmentFile};
 use crate::part::PartId;
 use std::collections::{BTreeMap, VecDeque};
 
+/// How often it is looked whether a snapshot would pay, while as much as a segment is written.
+const LOOKS_PER_SEGMENT: u64 = 16;
+
 /// The files of a running journal.
 pub(crate) struct Layout {
     /// By their first positions; the last one is being written.
@@ -60,9 +63,21 @@ impl Layout {
         self.segments.push_back(segment);
     }
 
-    /// Whether a snapshot would pay, with `live_bytes` of data.
-    pub(crate) fn wants_round(&self, segment_bytes: u64, live_bytes: impl FnOnce() -> u64) -> bool {
-        self.behind >= segment_bytes.max(self.behind_min) && self.behind > live_bytes() / 2
+    /// Whether it has to be looked whether a snapshot would pay.
+    pub(crate) fn may_want_round(&self, segment_bytes: u64) -> bool {
+        self.behind >= segment_bytes.max(self.behind_min)
+    }
+
+    /// Whether a snapshot would pay, with `live_bytes` of data. If not, that is looked at again only a part of a segment later.
+    pub(crate) fn wants_round(&mut self, segment_bytes: u64, live_bytes: impl FnOnce() -> u64) -> bool {
+        if !self.may_want_round(segment_bytes) {
+            return false;
+        }
+        if self.behind > live_bytes() / 2 {
+            return true;
+        }
+        self.behind_min = self.behind + segment_bytes / LOOKS_PER_SEGMENT;
+        false
     }
 
     /// Whether the round under way should hurry: there is twice as much behind the snapshot as a round begins with.

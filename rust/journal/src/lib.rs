@@ -3,8 +3,9 @@
 //!
 //! `files` is the seam to the operating system, `segment` and `part` name the two kinds of files, `reader` reads either. `catalog` says
 //! what lies in a directory and what of it is needed; `recovery` and `salvage` bring it into a [`State`](iii_fast_core::state::State);
-//! `writer` and `snapshot` write; `verify` and `backup` look at a directory that somebody else may be using.
+//! `appender`, `writer` and `snapshot` write; `verify` and `backup` look at a directory that somebody else may be using.
 
+mod appender;
 pub mod backup;
 mod bell;
 mod catalog;

@@ -8,16 +8,26 @@ use crate::segment;
 use iii_fast_core::log::record::{self, kind};
 use iii_fast_core::state::{Captured, State};
 use parking_lot::Mutex;
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
 
 /// Entries that are taken under one short lock; then whoever waits for the processor gets it.
-const PORTION: usize = 64;
+const PORTION: usize = 16;
 /// A record of entries is closed when it has as much.
 const RECORD_BYTES: usize = 64 << 10;
 /// Bytes that are written at once: the same goes for a long write.
-const WRITE_BYTES: usize = 256 << 10;
+const WRITE_BYTES: usize = 64 << 10;
+/// Bytes of a part that may wait for the disk: a sync of the journal may have to wait for all of them.
+const UNSYNCED_BYTES_MAX: usize = 256 << 10;
+/// Work without a pause: whoever wakes meanwhile may have to wait for the end of it.
+const BURST: Duration = Duration::from_micros(100);
+/// A pause is so many times as long as the work before it.
+const PAUSE_FACTOR: u32 = 4;
+/// The longest pause.
+const PAUSE_MAX: Duration = Duration::from_millis(1);
 
 /// How the rounds of this process have gone.
 #[derive(Default)]
@@ -70,11 +80,17 @@ fn round(journal: &Journal, state: &State, start: u64) -> Result<bool, JournalEr
     let files = &*journal.files;
     let is_over = || journal.is_stopping() || journal.progress.is_over();
     let live_bytes = state.live_bytes();
-    // On a busy processor this takes turns with those who write; not when the files would grow faster than it gets on.
+    let begun = Cell::new(Instant::now());
+    // On a busy processor this leaves most of the time to those who write; not when the files would grow faster than it gets on.
     let pause = || {
-        if !journal.layout.lock().presses(journal.options.segment_bytes, live_bytes) {
-            std::thread::yield_now();
+        let took = begun.get().elapsed();
+        if took < BURST {
+            return;
         }
+        if !journal.layout.lock().presses(journal.options.segment_bytes, live_bytes) {
+            std::thread::sleep(PAUSE_MAX.min(took * PAUSE_FACTOR));
+        }
+        begun.set(Instant::now());
     };
     let parts = state.stripe_count() as u32;
     for number in 0..parts {
@@ -110,8 +126,14 @@ pub(crate) fn write_part(
     let name = unfinished_name(header.id);
     let path = files.directory().join(&name);
     let output = files.create(&name).map_err(JournalError::io(&path, "create"))?;
-    let mut writer =
-        PartWriter { output, buffer: part::header(&header).to_vec(), start: header.start, bytes: 0, entries: 0 };
+    let mut writer = PartWriter {
+        output,
+        buffer: part::header(&header).to_vec(),
+        start: header.start,
+        bytes: 0,
+        unsynced: 0,
+        entries: 0,
+    };
     let (mut portion, mut before) = (Vec::new(), None);
     loop {
         if is_over() {
@@ -120,6 +142,9 @@ pub(crate) fn write_part(
         before = state.capture(header.id.part as usize, before, PORTION, &mut portion);
         writer.entries(&portion).map_err(JournalError::io(&path, "write"))?;
         portion.clear();
+        if writer.unsynced >= UNSYNCED_BYTES_MAX {
+            writer.sync().map_err(JournalError::io(&path, "sync"))?;
+        }
         pause();
         if before.is_none() {
             break;
@@ -127,7 +152,7 @@ pub(crate) fn write_part(
     }
     let seen = state.log().last();
     writer.end().map_err(JournalError::io(&path, "write"))?;
-    writer.output.sync().map_err(JournalError::io(&path, "sync"))?;
+    writer.sync().map_err(JournalError::io(&path, "sync"))?;
     Ok(Some(WrittenPart { bytes: writer.bytes, seen }))
 }
 
@@ -169,6 +194,7 @@ struct PartWriter {
     buffer: Vec<u8>,
     start: u64,
     bytes: u64,
+    unsynced: usize,
     entries: u64,
 }
 
@@ -200,8 +226,14 @@ impl PartWriter {
 
     fn flush(&mut self) -> std::io::Result<()> {
         self.bytes += self.buffer.len() as u64;
+        self.unsynced += self.buffer.len();
         self.output.append(&[&self.buffer])?;
         self.buffer.clear();
         Ok(())
+    }
+
+    fn sync(&mut self) -> std::io::Result<()> {
+        self.unsynced = 0;
+        self.output.sync()
     }
 }

@@ -37,7 +37,7 @@ pub struct Core {
     calls: Arc<Waker>,
     inboxes: Vec<Arc<Inbox>>,
     reactors: Mutex<Vec<iii_fast_reactor::Reactor>>,
-    journal: OnceLock<Journal>,
+    journal: OnceLock<Arc<Journal>>,
 }
 
 fn text(bytes: &[u8], what: &str) -> PyResult<Box<str>> {
@@ -104,7 +104,7 @@ impl Core {
     /// `(keys, live_bytes, disk_bytes, position, acknowledged, synced, failure, snapshots, snapshot_failure)` of state.
     #[allow(clippy::type_complexity)] // a row for Python
     fn storage(&self) -> (usize, u64, u64, u64, u64, u64, Option<String>, u64, Option<String>) {
-        let (state, stats) = (&self.data.state, self.journal.get().map(Journal::stats));
+        let (state, stats) = (&self.data.state, self.journal.get().map(|journal| journal.stats()));
         let log = state.log();
         let (disk_bytes, snapshots, snapshot_failure) =
             stats.map_or((0, 0, None), |stats| (stats.disk_bytes, stats.snapshots, stats.snapshot_failure));

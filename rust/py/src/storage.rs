@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Reads the fields of a `contracts.Storage` that has a directory.
@@ -37,7 +38,7 @@ fn storage_error(py: Python<'_>, error: &JournalError) -> PyErr {
 }
 
 /// Opens the directory that `storage` names into the empty state of `core`; without the interpreter.
-pub fn open(py: Python<'_>, core: &Core, storage: &Bound<'_, PyAny>) -> PyResult<(Journal, Recovered)> {
+pub fn open(py: Python<'_>, core: &Core, storage: &Bound<'_, PyAny>) -> PyResult<(Arc<Journal>, Recovered)> {
     let options = options(storage)?;
     py.detach(|| Journal::open(options, &core.state, core.state.log())).map_err(|error| storage_error(py, &error))
 }

@@ -103,7 +103,7 @@ pub struct Inbox {
     awaits_journal: AtomicBool,
 }
 
-/// Tells one reactor that more is acknowledged, if it waits for that; runs on the journal's thread.
+/// Tells one reactor that more is acknowledged, if it waits for that.
 pub(crate) struct JournalListener {
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) core: Weak<Core>,

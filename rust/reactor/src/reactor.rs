@@ -172,9 +172,14 @@ impl Reactor {
         self.core.state.log().hand_over();
         self.links.end_batch();
         if self.links.awaits_journal() {
+            self.after_acknowledgement();
+        }
+        if self.links.awaits_journal() {
             self.inbox.await_journal();
             // It may have been faster.
             self.after_acknowledgement();
+            // Who waits for the disk has said so by that.
+            self.core.state.log().hand_over();
         }
     }
 

@@ -6,9 +6,11 @@ use crate::log::record::{self, Broken, Op, kind};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Small chunks are joined up to this size, and to this part of all that is remembered, since it is forgotten chunk by chunk.
-const CHUNK_BYTES: usize = 32 << 10;
-const CHUNKS_MIN: usize = 64;
+/// Records are copied into chunks of this size, or of this part of all that is remembered, since it is forgotten chunk by chunk.
+const CHUNK_BYTES: usize = 1 << 20;
+const CHUNKS_MIN: usize = 16;
+/// More than this part of a chunk is one by itself, so that little of a chunk stays empty.
+const OWN_PART: usize = 4;
 
 /// Records that follow each other without a gap.
 pub struct Chunk {
@@ -21,6 +23,8 @@ pub struct History {
     chunks: VecDeque<Arc<Chunk>>,
     bytes: usize,
     bytes_max: usize,
+    /// Of a chunk that is forgotten, for the next one.
+    spare: Vec<u8>,
     start: u64,
     begun: bool,
 }
@@ -46,7 +50,7 @@ pub struct Found {
 impl History {
     /// Remembers at most `bytes_max` bytes, in whole chunks.
     pub fn new(bytes_max: usize) -> Self {
-        History { chunks: VecDeque::new(), bytes: 0, bytes_max, start: 0, begun: false }
+        History { chunks: VecDeque::new(), bytes: 0, bytes_max, spare: Vec::new(), start: 0, begun: false }
     }
 
     /// Nothing before `position` will come; what was pushed already stays if it ends there.
@@ -64,32 +68,59 @@ impl History {
         self.start = position;
     }
 
-    /// Adds records with the positions `first` to `last`. A gap before them loses what was there.
-    pub fn push(&mut self, bytes: Vec<u8>, first: u64, last: u64) {
+    /// Adds records with the positions `first` to `last`, and leaves `bytes` empty. A gap before them loses what was there.
+    pub fn push(&mut self, bytes: &mut Vec<u8>, first: u64, last: u64) {
         if self.chunks.back().map_or(self.start, |chunk| chunk.last) + 1 != first {
             self.forget(first - 1);
         }
         self.push_next(bytes, last);
     }
 
-    /// Adds the records that follow.
-    pub fn push_next(&mut self, bytes: Vec<u8>, last: u64) {
+    /// Adds the records that follow, and leaves `bytes` empty.
+    pub fn push_next(&mut self, bytes: &mut Vec<u8>, last: u64) {
         self.bytes += bytes.len();
         let chunk_bytes = CHUNK_BYTES.min(self.bytes_max / CHUNKS_MIN);
-        // Not one that a reader has.
-        match self.chunks.back_mut().and_then(Arc::get_mut) {
-            Some(chunk) if chunk.bytes.len() + bytes.len() <= chunk_bytes => {
-                chunk.bytes.reserve_exact(chunk_bytes - chunk.bytes.len());
-                chunk.bytes.extend_from_slice(&bytes);
-                chunk.last = last;
-            }
-            _ => self.chunks.push_back(Arc::new(Chunk { bytes, last })),
+        if bytes.len() > chunk_bytes / OWN_PART {
+            let mut bytes = std::mem::take(bytes);
+            bytes.shrink_to_fit();
+            self.chunks.push_back(Arc::new(Chunk { bytes, last }));
+        } else {
+            self.join(bytes, last, chunk_bytes);
+            bytes.clear();
         }
         while self.bytes > self.bytes_max
             && let Some(oldest) = self.chunks.pop_front()
         {
             self.bytes -= oldest.bytes.len();
             self.start = oldest.last;
+            self.reuse(oldest, chunk_bytes);
+        }
+    }
+
+    /// Copies `bytes` behind what the last chunk has, unless it is full or a reader has it.
+    fn join(&mut self, bytes: &[u8], last: u64, chunk_bytes: usize) {
+        match self.chunks.back_mut().and_then(Arc::get_mut) {
+            Some(chunk) if chunk.bytes.len() + bytes.len() <= chunk_bytes => {
+                chunk.bytes.reserve_exact(chunk_bytes - chunk.bytes.len());
+                chunk.bytes.extend_from_slice(bytes);
+                chunk.last = last;
+            }
+            _ => {
+                let mut own = std::mem::take(&mut self.spare);
+                own.reserve_exact(bytes.len());
+                own.extend_from_slice(bytes);
+                self.chunks.push_back(Arc::new(Chunk { bytes: own, last }));
+            }
+        }
+    }
+
+    /// Keeps the memory of a chunk that was filled by joining.
+    fn reuse(&mut self, chunk: Arc<Chunk>, chunk_bytes: usize) {
+        if let Some(chunk) = Arc::into_inner(chunk)
+            && chunk.bytes.capacity() == chunk_bytes
+        {
+            self.spare = chunk.bytes;
+            self.spare.clear();
         }
     }
 
@@ -187,7 +218,7 @@ mod tests {
             let value = Stored::new("1");
             let op = Op::Set { scope: "s", key: &key, value: &value, created: true, expires_at: None };
             record::encode_commit(&mut bytes, position, &[op]);
-            history.push(bytes, position, position);
+            history.push(&mut bytes, position, position);
         }
     }
 
@@ -204,7 +235,7 @@ mod tests {
         let found = read(&history.after(501, 1000).unwrap(), 501, 1000, Filter::default(), 3, usize::MAX);
         assert_eq!((found.items.len(), found.position), (3, 504));
         // What a reader still has is left as it is.
-        history.push_next(chunks[0].bytes.clone(), 1001);
+        history.push_next(&mut chunks[0].bytes.clone(), 1001);
         assert_eq!(read(&chunks, 0, u64::MAX, Filter::default(), usize::MAX, usize::MAX).position, 1000);
     }
 

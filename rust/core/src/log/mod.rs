@@ -181,7 +181,8 @@ impl Log {
         Progress::Waiting
     }
 
-    /// Wakes the journal if there is something for it: call it when a pass is over.
+    /// Wakes the journal if there is something for it: call it when a pass is over, without any lock. It may write at once, on this
+    /// thread, and tell the listeners.
     #[inline]
     pub fn hand_over(&self) {
         // A sync is also wanted for what the journal has taken already, just before it was asked for.
@@ -197,7 +198,7 @@ impl Log {
         self.pending_bytes.load(Ordering::Relaxed)
     }
 
-    /// Is told, from the journal's thread, whenever more is acknowledged, and of a failure.
+    /// Is told whenever more is acknowledged, and of a failure; by the journal's threads and by whoever hands over.
     pub fn listen(&self, listener: Box<dyn Wake>) {
         self.listeners.write().push(listener);
     }
@@ -249,8 +250,8 @@ impl Log {
     }
 
     /// Records from before the start, for the history; in order, before [`Log::attach`].
-    pub fn recall(&self, bytes: Vec<u8>, first: u64, last: u64) {
-        self.history.lock().push(bytes, first, last);
+    pub fn recall(&self, mut bytes: Vec<u8>, first: u64, last: u64) {
+        self.history.lock().push(&mut bytes, first, last);
     }
 
     /// Exchanges everything that waits for the empty `bytes`; the position of the last of it, if there is any.
@@ -276,8 +277,8 @@ impl Log {
         self.announce();
     }
 
-    /// Remembers records that are acknowledged, for the feed; just before [`Log::acknowledge`].
-    pub fn remember_acknowledged(&self, bytes: Vec<u8>, first: u64, last: u64) {
+    /// Remembers records that are acknowledged, for the feed; just before [`Log::acknowledge`]. Leaves `bytes` empty.
+    pub fn remember_acknowledged(&self, bytes: &mut Vec<u8>, first: u64, last: u64) {
         self.history.lock().push(bytes, first, last);
     }
 
@@ -346,8 +347,8 @@ impl Log {
     /// Moves what waits to the history.
     fn remember(&self, pending: &mut Pending) {
         if !pending.bytes.is_empty() {
-            let bytes = std::mem::take(&mut pending.bytes);
-            self.history.lock().push_next(bytes, pending.last);
+            let last = pending.last;
+            self.history.lock().push_next(&mut pending.bytes, last);
         }
     }
 }

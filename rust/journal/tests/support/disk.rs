@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::ThreadId;
+use std::time::Duration;
 
 pub const NO_SPACE: i32 = 28;
 pub const BROKEN: i32 = 5;
@@ -61,6 +63,9 @@ struct Inner {
     fault: Option<(Fault, usize)>,
     failed: bool,
     locked: bool,
+    /// Who has appended, in order.
+    appended_by: Vec<ThreadId>,
+    append_takes: Duration,
 }
 
 #[derive(Clone, Default)]
@@ -78,6 +83,16 @@ impl Disk {
     /// Whether the fault has come.
     pub fn has_failed(&self) -> bool {
         self.inner().failed
+    }
+
+    /// Every append takes at least so long from now on.
+    pub fn slow_down(&self, append_takes: Duration) {
+        self.inner().append_takes = append_takes;
+    }
+
+    /// Who has appended last.
+    pub fn last_appended_by(&self) -> Option<ThreadId> {
+        self.inner().appended_by.last().copied()
     }
 
     /// The files as they are.
@@ -272,6 +287,8 @@ struct Open {
 impl Output for Open {
     fn append(&self, parts: &[&[u8]]) -> io::Result<()> {
         let mut inner = self.disk.inner();
+        inner.appended_by.push(std::thread::current().id());
+        std::thread::sleep(inner.append_takes);
         let result = inner.step(Kind::Append);
         let bytes = parts.concat();
         let written = if result.is_ok() { bytes.len() } else { bytes.len() / 2 };

@@ -71,7 +71,6 @@ impl Engine {
         let log = Arc::new(Log::new(options.history_bytes_max));
         let state = Arc::new(State::new(2, Quotas::default(), log.clone()));
         let (journal, recovered) = Journal::open_with(Arc::new(files), options, &state, &log)?;
-        let journal = Arc::new(journal);
         let signal = Arc::<Signal>::default();
         log.listen(Box::new(Signaller(signal.clone())));
         let (own, running) = (journal.clone(), state.clone());
@@ -99,14 +98,15 @@ impl Engine {
     /// How it ends with what was written at `position`.
     pub fn wait(&self, position: u64, durable: bool) -> Progress {
         let deadline = Instant::now() + DEADLINE;
-        let mut turns = self.signal.turns.lock().unwrap();
         loop {
+            let seen = *self.signal.turns.lock().unwrap();
             match self.log.progress(Receipt { position, durable }) {
                 Progress::Waiting => {}
                 other => return other,
             }
             self.log.hand_over();
-            turns = self.signal.changed.wait_timeout(turns, DEADLINE).unwrap().0;
+            let turns = self.signal.turns.lock().unwrap();
+            drop(self.signal.changed.wait_timeout_while(turns, DEADLINE, |turns| *turns == seen).unwrap());
             assert!(Instant::now() < deadline, "position {position} was neither acknowledged nor refused");
         }
     }
