@@ -6,16 +6,18 @@ Exit status: 0, or 1 when an answer was wrong or missing or (in a full run) a ta
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from benches import report
-from benches.measure import FULL, QUICK, Bench
+from benches import plots, processes, report
+from benches.measure import FULL, QUICK, Bench, Scale
 from benches.processes import ROOT, BenchError, Cores
-from benches.suite import GROUPS, OLDER, SUITE
+from benches.report import Run
+from benches.suite import GROUPS, OLDER, RUNNING, SUITE
 
 DATA: Final = ROOT / ".cache" / "benches"
 """On the file system of the checkout, and ignored by version control."""
@@ -23,30 +25,59 @@ DATA: Final = ROOT / ".cache" / "benches"
 
 def arguments() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m benches", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="iii-fast bench", description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="tiny inputs: shows that it works, measures nothing")
     names = [*SUITE, *GROUPS]
-    parser.add_argument("--only", nargs="+", choices=names, default=list(SUITE), metavar="NAME", help="%(choices)s")
+    parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", help="%(choices)s")
     parser.add_argument("--rounds", type=int, help="interleaved rounds per workload")
     parser.add_argument("--seconds", type=float, help="length of each measurement")
     parser.add_argument("--soak-seconds", type=float, help="length of each soak")
     parser.add_argument("--data", type=Path, default=DATA, help="where files that are measured lie (%(default)s)")
     parser.add_argument("--against", type=Path, metavar="CHECKOUT", help="older build to compare with")
+    parser.add_argument(
+        "--engine",
+        metavar="ws://HOST:PORT",
+        help="a running engine of any make to measure; alone it stands for `--only running`. What is stored stays "
+        "there, in scopes whose names begin with bench-",
+    )
+    parser.add_argument("--render", type=Path, metavar="FILE.json", help="make the page of saved results again")
+    parser.add_argument("--picture", type=Path, metavar="FILE.svg", help="with --render: the curve, also written there")
     return parser
 
 
-def selected(names: Sequence[str], against: Path | None) -> list[str]:
-    """The benchmarks to run, groups in the order of the suite; what needs an older build is left out without one."""
+def selected(names: Sequence[str], against: Path | None, engine: str | None) -> list[str]:
+    """The benchmarks to run, in the order of the suite; those that need an older or a running engine only with one."""
     wanted = {one for name in names for one in GROUPS.get(name, [name])}
-    return [name for name in SUITE if name in wanted and (name != OLDER or against is not None)]
+    absent = {OLDER} if against is None else set()
+    absent |= {RUNNING} if engine is None else set()
+    return [name for name in SUITE if name in wanted - absent]
+
+
+def rendered(file: Path, picture: Path | None) -> int:
+    """Makes the page of saved results again."""
+    try:
+        run = Run.load(file)
+    except BenchError as error:
+        print(f"benches: {error}", file=sys.stderr)
+        return 2
+    written = report.render(run, file.with_suffix(""))
+    if picture is not None and plots.curve(run.results, picture) is not None:
+        written.append(picture)
+    print("written:", *written)
+    return 0
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Runs the benchmarks that were asked for."""
     parser = arguments()
     options = parser.parse_args(words)
-    if options.only == [OLDER] and options.against is None:
+    if options.render is not None:
+        return rendered(options.render, options.picture)
+    only: list[str] = options.only or ([RUNNING] if options.engine else list(SUITE))
+    if only == [OLDER] and options.against is None:
         parser.error(f"{OLDER} needs --against CHECKOUT")
+    if only == [RUNNING] and options.engine is None:
+        parser.error(f"{RUNNING} needs --engine ws://HOST:PORT")
     scale = QUICK if options.quick else FULL
     scale = replace(
         scale,
@@ -55,11 +86,17 @@ def main(words: Sequence[str] | None = None) -> int:
         soak_seconds=options.soak_seconds or scale.soak_seconds,
     )
     options.data.mkdir(parents=True, exist_ok=True)
-    bench = Bench(scale, Cores.pinned(), options.data, options.against)
-    facts = report.machine()
-    broken = False
+    bench = Bench(scale, Cores.pinned(), options.data, options.against, options.engine)
+    command = shlex.join(["iii-fast", "bench", *(sys.argv[1:] if words is None else words)])
+    return measured(bench, selected(only, options.against, options.engine), command, scale, only)
+
+
+def measured(bench: Bench, names: Sequence[str], command: str, scale: Scale, only: Sequence[str]) -> int:
+    """Runs the benchmarks, prints and writes what they come to; returns the exit status."""
+    broken, facts = False, report.machine()
     try:
-        for name in selected(options.only, against=options.against):
+        processes.load_binary()
+        for name in names:
             SUITE[name](bench)
     except BenchError as error:
         print(f"benches: {error}", file=sys.stderr)
@@ -68,11 +105,13 @@ def main(words: Sequence[str] | None = None) -> int:
     print(report.targets_table(results, judged=not scale.tiny), report.samples_table(results), sep="\n\n")
     for fault in results.faults:
         print(f"wrong: {fault}")
+    for reason in results.missing:
+        print(f"not measured: {reason}")
     if broken:
         return 2
     if not scale.tiny:
-        part = "" if set(options.only) == set(SUITE) else " ".join(options.only)
-        files = report.write(results, scale, bench.cores, facts, part=part)
+        part = "" if set(only) == set(SUITE) else " ".join(only)
+        files = report.write(Run.of(results, scale, bench.cores, facts, command), part=part)
         print("written:", *(path.relative_to(ROOT) for path in files))
     missed = not scale.tiny and any(not row.reached for row in results.rows)
     return 1 if missed or results.faults else 0

@@ -26,11 +26,11 @@ FEW: Final = 1_000
 
 
 @contextmanager
-def kept(bench: Bench, sync: str) -> Iterator[tuple[Server, DataDirectory]]:
-    """A started engine that keeps its state in a new directory, with that level of ``sync``."""
+def kept(bench: Bench, sync: str, name: str | None = None) -> Iterator[tuple[Server, DataDirectory]]:
+    """A started engine that keeps its state in a new directory, with that level of ``sync``, its name by default."""
     with (
         _directory(bench, sync) as directory,
-        processes.engine(NATIVE, bench.cores, *directory.arguments, name=sync) as server,
+        processes.engine(NATIVE, bench.cores, *directory.arguments, name=name or sync, level=sync) as server,
     ):
         yield server, directory
 

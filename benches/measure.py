@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import secrets
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-from benches import processes, workloads
+from benches import contenders, processes, workloads
 from benches.processes import BenchError, Cores, Server
 from benches.workloads import Workload
 
@@ -41,17 +42,22 @@ QUICK: Final = Scale(rounds=1, seconds=0.2, soak_seconds=0.2, tiny=True)
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """Who takes turns in a comparison: ``name`` in the tables, and how it makes one report of the workload."""
+    """Who takes turns in a comparison: ``name`` in the tables, and how it makes one report of the workload.
+
+    ``level`` is what a write has come to when it is answered (``Server.level``).
+    """
 
     name: str
     run: Callable[[Workload], dict[str, Any]]
+    level: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """One line of the table of targets. ``bound`` is ``">="`` or ``"<="``; without a ``target`` it is for reading only.
 
-    ``by_cpu`` is the same ratio, of processor time per operation instead of operations per second.
+    ``by_cpu`` is the same ratio, of processor time per operation instead of operations per second. ``level`` is the
+    durability of the writes in it.
     """
 
     what: str
@@ -60,6 +66,7 @@ class Row:
     bound: str = ">="
     target: float | None = None
     by_cpu: float | None = None
+    level: str = ""
 
     @property
     def reached(self) -> bool:
@@ -71,9 +78,14 @@ class Row:
 
 @dataclass(slots=True)
 class Results:
-    """Everything that was measured. ``samples``: (workload, server) to the generator's reports, a round each."""
+    """Everything that was measured. ``samples``: (workload, server) to the generator's reports, a round each.
+
+    ``levels``: the same to the durability of its writes. ``missing``: who could not take part, and why.
+    """
 
     samples: dict[tuple[str, str], list[dict[str, Any]]] = field(default_factory=dict)
+    levels: dict[tuple[str, str], str] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
 
@@ -101,24 +113,29 @@ class Results:
 class Bench:
     """Makes measurements at one scale into ``results``; says on standard error what it is doing.
 
-    Files that are measured lie below ``data``. ``against`` is the checkout of an older build, if one is compared with.
+    Files that are measured lie below ``data``. ``against`` is the checkout of an older build, ``engine`` the address of
+    a running engine, if one is compared with.
     """
 
-    def __init__(self, scale: Scale, cores: Cores, data: Path, against: Path | None = None) -> None:
+    def __init__(
+        self, scale: Scale, cores: Cores, data: Path, against: Path | None = None, engine: str | None = None
+    ) -> None:
         self.scale = scale
         self.cores = cores
         self.data = data
         self.against = against
+        self.engine = engine
         self.results = Results()
         self._scopes = itertools.count()
+        self._run = secrets.token_hex(3)
 
     def say(self, text: str) -> None:
         """One line of progress."""
         print(text, file=sys.stderr, flush=True)
 
     def scope(self) -> str:
-        """A new scope of constant length: the echo answers in sizes that depend on it."""
-        return f"{workloads.SCOPE}-{next(self._scopes):04d}"
+        """A new scope, also in an engine that was measured before; the echo's answers need names of constant length."""
+        return f"{workloads.SCOPE}-{self._run}-{next(self._scopes):04d}"
 
     def compare(self, workload: Workload, servers: Sequence[str]) -> None:
         """Rounds of one workload on freshly started servers."""
@@ -126,16 +143,26 @@ class Bench:
             started = [stack.enter_context(processes.serve(name, self.cores)) for name in servers]
             self.take_turns(workload, [self.contender(server) for server in started])
 
+    def present(self, names: Sequence[str]) -> list[str]:
+        """Those of the contenders that are installed; the others are named in the report."""
+        for name in names:
+            reason = contenders.missing(name)
+            if reason is not None and reason not in self.results.missing:
+                self.say(f"missing: {reason}")
+                self.results.missing.append(reason)
+        return [name for name in names if contenders.missing(name) is None]
+
     def contender(self, server: Server) -> Contender:
         """A server as a contender: each turn is the workload in a new scope."""
-        return Contender(server.name, partial(self.load, server))
+        return Contender(server.name, partial(self.load, server), server.level)
 
-    def take_turns(self, workload: Workload, contenders: Sequence[Contender]) -> None:
+    def take_turns(self, workload: Workload, rivals: Sequence[Contender]) -> None:
         """Interleaved rounds of one workload; every round begins with another contender."""
         workload = self.scale.of(workload)
+        self.results.levels |= {(workload.name, one.name): one.level for one in rivals if one.level}
         for round_number in range(self.scale.rounds):
-            shift = round_number % len(contenders)
-            for one in [*contenders[shift:], *contenders[:shift]]:
+            shift = round_number % len(rivals)
+            for one in [*rivals[shift:], *rivals[:shift]]:
                 report = one.run(workload)
                 self.results.add(workload.name, one.name, report)
                 self.say(
@@ -163,7 +190,8 @@ class Bench:
         ratio = self.results.ratio(workload.name, server, other)
         own, others = (self.results.median(workload.name, name, "server_cpu_us_per_op") for name in (server, other))
         by_cpu = others / own if own else None
-        self.results.rows.append(Row(f"{workload.name}, {server} / {other}", ratio, "x", ">=", at_least, by_cpu))
+        level = self.results.levels.get((workload.name, server), "")
+        self.results.rows.append(Row(f"{workload.name}, {server} / {other}", ratio, "x", ">=", at_least, by_cpu, level))
 
     def unanswered_row(self, workload: Workload, loops: int) -> None:
         """Worker-to-worker calls without pinning: how many of them were never answered."""

@@ -9,6 +9,7 @@ import functools
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -48,20 +49,30 @@ class Cores:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Something that answers frames, by the ``name`` that the tables have. An engine took ``start_s`` to listen."""
+    """Something that answers, by the ``name`` that the tables have. An engine took ``start_s`` to listen.
+
+    Without a ``process`` somebody else has started it. ``options`` tell the load generator what it speaks to. ``level``
+    is what a write has come to when it is answered: ``memory``, or a level of ``sync``.
+    """
 
     name: str
     url: str
-    process: LineProcess
+    process: LineProcess | None
     start_s: float = 0.0
+    options: tuple[str, ...] = ()
+    level: str = ""
 
     @property
     def pid(self) -> int:
         """The number of its process."""
+        if self.process is None:
+            raise BenchError(f"{self.name} was not started here")
         return self.process.process.pid
 
     def last_words(self) -> str:
         """Whether it lives, and the end of its log: for the report of a failure."""
+        if self.process is None:
+            return f"{self.name} at {self.url} was not started here"
         status = self.process.process.poll()
         state = "still runs" if status is None else f"has ended with status {status}"
         return f"{self.name} {state}; the end of its log:\n" + "\n".join(self.process.lines[-LAST_LINES:])
@@ -90,6 +101,8 @@ def affinity(core: int | None) -> Iterator[None]:
 @functools.cache
 def load_binary() -> str:
     """Builds the load generator (release) and returns its path. Raises ``BenchError`` when it does not build."""
+    if shutil.which("cargo") is None:
+        raise BenchError("cargo is not on the path: the load generator is written in Rust and built here. Install Rust")
     command = ["cargo", "build", "--release", "--locked", "--package", "iii-fast-load", "--message-format", "json"]
     built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if built.returncode:
@@ -107,10 +120,12 @@ def engine(
     name: str | None = None,
     env: Mapping[str, str] | None = None,
     killed: bool = False,
+    level: str = "memory",
 ) -> Iterator[Server]:
     """A started engine, called ``name`` or else as its backend. It has ended when the context is left: well, or killed.
 
-    Without another place among the ``arguments`` its state is in memory, so that no disk is measured.
+    Without another place among the ``arguments`` its state is in memory, so that no disk is measured; ``level`` says
+    in the tables what the arguments bring about.
     """
     place = () if has_place(arguments, env or {}) else ("--in-memory",)
     with affinity(cores.server):
@@ -121,7 +136,7 @@ def engine(
             raise BenchError(f"the engine did not start: {error}") from error
         start_s = time.monotonic() - begin
     with process:
-        yield Server(name or backend, process.url, process.process, start_s)
+        yield Server(name or backend, process.url, process.process, start_s, level=level)
         if killed:
             process.kill()
 
@@ -145,7 +160,17 @@ def echo(cores: Cores) -> Iterator[Server]:
         process = LineProcess([load_binary(), "echo"])
     with process:
         line = process.wait_for(lambda line: line.startswith("listening "), START_S)
-        yield Server("echo", line.split("worker=")[1], process)
+        yield Server("echo", line.split("worker=")[1], process, options=("--echo", "true"))
+
+
+@contextmanager
+def bare_relay(cores: Cores, pairs: int) -> Iterator[Server]:
+    """The bare relay: passes bytes on between ``pairs`` of connections without looking into them."""
+    with affinity(cores.server):
+        process = LineProcess([load_binary(), "bare-relay", "--pairs", str(pairs)])
+    with process:
+        line = process.wait_for(lambda line: line.startswith("listening "), START_S)
+        yield Server("bare relay", line.split("worker=")[1], process, options=("--bare", "true"))
 
 
 NAPS: Final = """
@@ -177,8 +202,8 @@ def serve(name: str, cores: Cores) -> AbstractContextManager[Server]:
 
 
 def _command(server: Server, workload: Workload, scope: str) -> list[str]:
-    echo = ("--echo", "true") if server.name == "echo" else ()
-    return [load_binary(), *workload.arguments(scope), "--url", server.url, "--pid", str(server.pid), *echo]
+    pid = () if server.process is None else ("--pid", str(server.pid))
+    return [load_binary(), *workload.arguments(scope), "--url", server.url, *pid, *server.options]
 
 
 def run_load(

@@ -1,4 +1,7 @@
-"""What a run is published as: a table for people (Markdown) and everything for programs (JSON)."""
+"""What a run is published as: a page for people (Markdown, SVG) and everything for programs (JSON).
+
+The page is made from what the JSON has, so that saved results can be rendered again.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +11,25 @@ import json
 import os
 import platform
 import re
+import shutil
 import subprocess
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from benches.measure import Results, Scale
-from benches.processes import ROOT, Cores
+from benches import contenders, losses, plots
+from benches.measure import Results, Row, Scale
+from benches.processes import ROOT, BenchError, Cores
 
 RESULTS: Final = ROOT / "benches" / "results"
 
 
 def _output(*command: str) -> str:
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    """What a program says. ``unknown`` where it is not there or fails, as git beside an unpacked archive."""
+    if shutil.which(command[0]) is None:
+        return "unknown"
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return "unknown" if done.returncode else done.stdout.strip()
 
 
 def machine() -> dict[str, str]:
@@ -34,9 +44,75 @@ def machine() -> dict[str, str]:
         "system": f"{platform.system()} {platform.release()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "trio": importlib.metadata.version("trio"),
-        "rust": _output("rustc", "--version").split()[1],
+        "rust": _output("rustc", "--version").removeprefix("rustc ").partition(" ")[0],
+        **{name: contenders.version(name) for name in contenders.PROGRAMS if contenders.program(name)},
         "commit": _output("git", "rev-parse", "--short=12", "HEAD") + changed,
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run as it is saved: what was measured, and everything that one must know to believe it."""
+
+    results: Results
+    facts: dict[str, str]
+    rounds: int
+    seconds: float
+    cores: Cores
+    command: str
+    judged: bool
+
+    @classmethod
+    def of(cls, results: Results, scale: Scale, cores: Cores, facts: dict[str, str], command: str) -> Run:
+        """One that was just made. With tiny inputs there is no verdict about targets."""
+        return cls(results, facts, scale.rounds, scale.seconds, cores, command, judged=not scale.tiny)
+
+    @classmethod
+    def load(cls, path: Path) -> Run:
+        """A saved one. Raises ``BenchError`` when the file is none."""
+        try:
+            saved = json.loads(path.read_text())
+            samples = saved["samples"]
+            results = Results(
+                {(one["workload"], one["server"]): one["reports"] for one in samples},
+                {(one["workload"], one["server"]): one["level"] for one in samples if one["level"]},
+                saved["missing"],
+                [Row(**row) for row in saved["rows"]],
+                saved["faults"],
+            )
+            cores = Cores(**saved["cores"])
+            return cls(
+                results, saved["machine"], saved["rounds"], saved["seconds"], cores, saved["command"], saved["judged"]
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise BenchError(f"{path}: expected the JSON file of a run, of this version: {error!r}") from error
+
+    def text(self) -> str:
+        """JSON for ``load``, a report on a line."""
+        samples = [
+            json.dumps(
+                {
+                    "workload": workload,
+                    "server": server,
+                    "level": self.results.levels.get((workload, server), ""),
+                    "reports": reports,
+                }
+            )
+            for (workload, server), reports in self.results.samples.items()
+        ]
+        rest = {
+            "machine": self.facts,
+            "rounds": self.rounds,
+            "seconds": self.seconds,
+            "cores": asdict(self.cores),
+            "command": self.command,
+            "judged": self.judged,
+            "rows": [asdict(row) for row in self.results.rows],
+            "faults": self.results.faults,
+            "missing": self.results.missing,
+        }
+        head = json.dumps(rest, indent=1).removesuffix("\n}")
+        return head + ',\n "samples": [\n' + ",\n".join(samples) + "\n]}\n"
 
 
 def _amount(number: float) -> str:
@@ -44,8 +120,8 @@ def _amount(number: float) -> str:
 
 
 def targets_table(results: Results, *, judged: bool) -> str:
-    """One line per target. ``judged`` is false when the inputs were too small for a verdict."""
-    lines = ["| what | measured | by CPU | must reach | |", "|---|---|---|---|---|"]
+    """One line per target or ratio. ``judged`` is false when the inputs were too small for a verdict."""
+    lines = ["| what | level | measured | by CPU | must reach | |", "|---|---|---|---|---|---|"]
     for row in results.rows:
         target = verdict = ""
         if row.target is not None:
@@ -53,15 +129,17 @@ def targets_table(results: Results, *, judged: bool) -> str:
             bound = {">=": "at least", "<=": "at most"}[row.bound]
             target = f"{bound} {_amount(row.target)} {row.unit}"
         by_cpu = "" if row.by_cpu is None else f"{_amount(row.by_cpu)} {row.unit}"
-        lines.append(f"| {row.what} | {_amount(row.value)} {row.unit} | {by_cpu} | {target} | {verdict} |")
+        value = f"{_amount(row.value)} {row.unit}"
+        lines.append(f"| {row.what} | {row.level} | {value} | {by_cpu} | {target} | {verdict} |")
     return "\n".join(lines)
 
 
 def samples_table(results: Results) -> str:
     """One line per workload and server: medians over the rounds, and the range of the rate."""
     lines = [
-        "| workload | server | ops/s | lowest - highest | CPU us/op | p50 us | p99 us | generator busy | wrong |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| workload | server | level | ops/s | lowest - highest | CPU us/op | p50 us | p99 us | generator busy "
+        "| wrong |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for (workload, server), reports in results.samples.items():
         rates = results.of(workload, server, "ops_per_second")
@@ -70,69 +148,67 @@ def samples_table(results: Results) -> str:
             results.median(workload, server, member) for member in ("server_cpu_us_per_op", "p50_us", "p99_us")
         )
         busy = results.median(workload, server, "generator_busy")
+        level = results.levels.get((workload, server), "")
         lines.append(
-            f"| {workload} | {server} | {_amount(results.median(workload, server, 'ops_per_second'))} "
+            f"| {workload} | {server} | {level} | {_amount(results.median(workload, server, 'ops_per_second'))} "
             f"| {_amount(min(rates))} - {_amount(max(rates))} | {cpu:.2f} | {p50:,.0f} | {p99:,.0f} "
             f"| {busy:.0%} | {wrong} |"
         )
     return "\n".join(lines)
 
 
-def markdown(results: Results, scale: Scale, cores: Cores, facts: dict[str, str], *, judged: bool) -> str:
-    """The whole page."""
-    pinned = f"servers on core {cores.server}, load generator on core {cores.load}"
+LEVELS: Final = (
+    "`level` is how far a write has come when it is answered. `memory`: the process. `never`, `interval`: the "
+    "operating system, and with `interval` the disk within a second (Redis: `appendfsync everysec`, NATS: "
+    "`sync_interval: 1s`). `always`: the disk (Redis: `appendfsync always`, NATS: `sync_interval: always`)."
+)
+
+
+def markdown(run: Run, pictures: dict[str, Path]) -> str:
+    """The whole page. ``pictures``: files beside it by what they show."""
+    pinned = f"servers on core {run.cores.server}, load generator on core {run.cores.load}"
+    results = run.results
     parts = [
         "# Benchmark results",
-        "\n".join(f"- {name}: {value}" for name, value in facts.items()),
-        f"{scale.rounds} interleaved rounds of {scale.seconds} s, medians; {pinned}; every answer checked. "
-        "Ratios are medians of the ratios within a round.",
-        targets_table(results, judged=judged),
-        samples_table(results),
+        "\n".join(f"- {name}: {value}" for name, value in {**run.facts, "command": f"`{run.command}`"}.items()),
+        f"{run.rounds} interleaved rounds of {run.seconds} s, medians; {pinned}; every answer checked. "
+        "Ratios are medians of the ratios within a round. `by CPU`: processor time of the other by our own.",
+        LEVELS,
+        *(f"## {what}\n\n![{what}]({path.name})" for what, path in pictures.items()),
+        "## Ratios and targets",
+        targets_table(results, judged=run.judged),
+        "## Where we lose",
+        losses.text(results, judged=run.judged),
     ]
+    if results.missing:
+        parts.append("## Not measured\n\n" + "\n".join(f"- {reason}" for reason in results.missing))
+    parts += ["## Everything", samples_table(results)]
     if results.faults:
         parts.append("## Wrong answers\n\n" + "\n".join(f"- {fault}" for fault in results.faults))
     return "\n\n".join(parts) + "\n"
 
 
-def document(results: Results, scale: Scale, cores: Cores, facts: dict[str, str]) -> dict[str, Any]:
-    """The same and every single report, for programs."""
-    return {
-        "machine": facts,
-        "rounds": scale.rounds,
-        "seconds": scale.seconds,
-        "cores": {"server": cores.server, "load": cores.load},
-        "rows": [
-            {
-                "what": row.what,
-                "value": row.value,
-                "unit": row.unit,
-                "bound": row.bound,
-                "target": row.target,
-                "by_cpu": row.by_cpu,
-                "reached": row.reached,
-            }
-            for row in results.rows
-        ],
-        "samples": [
-            {"workload": workload, "server": server, "reports": reports}
-            for (workload, server), reports in results.samples.items()
-        ],
-        "faults": results.faults,
+def render(run: Run, stem: Path) -> list[Path]:
+    """Writes the page and its pictures beside the results. ``stem``: their path without ``.json``."""
+    wanted = {
+        "Throughput and latency": plots.curve(run.results, Path(f"{stem}-curve.svg")),
+        "Latencies": plots.latencies(run.results, Path(f"{stem}-latencies.svg")),
     }
+    pictures = {what: path for what, path in wanted.items() if path is not None}
+    page = Path(f"{stem}.md")
+    page.write_text(markdown(run, pictures))
+    return [page, *pictures.values()]
 
 
-def write(
-    results: Results, scale: Scale, cores: Cores, facts: dict[str, str], *, part: str = "", folder: Path = RESULTS
-) -> list[Path]:
-    """Writes both files, named after the day and the machine; a run of the same day replaces the one before.
+def write(run: Run, *, part: str = "", folder: Path = RESULTS) -> list[Path]:
+    """Writes all files, named after the day and the machine; a run of the same day replaces the one before.
 
-    ``part`` keeps a run of some benchmarks from replacing a run of all.
+    ``part`` keeps a run of some benchmarks from replacing a run of all. The first file is the one to be rendered again.
     """
-    name = f"{facts['cpu']} {facts['cores']} cores {part}"
+    name = f"{run.facts['cpu']} {run.facts['cores']} cores {part}"
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
     folder.mkdir(parents=True, exist_ok=True)
     stem = folder / f"{datetime.date.today().isoformat()}-{slug}"
-    page, data = stem.with_suffix(".md"), stem.with_suffix(".json")
-    page.write_text(markdown(results, scale, cores, facts, judged=not scale.tiny))
-    data.write_text(json.dumps(document(results, scale, cores, facts), indent=1) + "\n")
-    return [page, data]
+    data = Path(f"{stem}.json")
+    data.write_text(run.text())
+    return [data, *render(run, stem)]

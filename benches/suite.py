@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from benches import durability, processes, workloads
+from benches import comparisons, durability, processes, workloads
 from benches.measure import Bench
 
 NATIVE, REFERENCE, ECHO = "native", "reference", "echo"
@@ -20,12 +20,6 @@ def state(bench: Bench) -> None:
     bench.ratio_row(workloads.STATE_16X1, NATIVE, REFERENCE, at_least=4)
     bench.compare(workloads.STATE_256X1, (NATIVE, REFERENCE, ECHO))
     bench.ratio_row(workloads.STATE_256X1, NATIVE, REFERENCE, at_least=10)
-
-
-def relay(bench: Bench) -> None:
-    """Calls from worker to worker."""
-    bench.compare(workloads.RELAY_16X16, (NATIVE, REFERENCE))
-    bench.ratio_row(workloads.RELAY_16X16, NATIVE, REFERENCE, at_least=15)
 
 
 def unanswered(bench: Bench) -> None:
@@ -55,7 +49,7 @@ def older(bench: Bench) -> None:
         bench.ratio_row(workloads.STATE_16X16_OLDER, now.name, before.name, at_least=0.9)
 
 
-OLDER: Final = "older"
+OLDER, RUNNING = "older", "running"
 DURABLE: Final[dict[str, Callable[[Bench], None]]] = {
     "durable-rate": durability.rate,
     "durable-snapshot": durability.snapshot,
@@ -66,10 +60,14 @@ DURABLE: Final[dict[str, Callable[[Bench], None]]] = {
 }
 SUITE: Final[dict[str, Callable[[Bench], None]]] = {
     "state": state,
-    "relay": relay,
+    "stores": comparisons.stores,
+    "curve": comparisons.curve,
+    "relay": comparisons.relay,
+    "events": comparisons.events,
     "unanswered": unanswered,
     "memory": memory,
     "large": large,
+    RUNNING: comparisons.running,
     **DURABLE,
 }
 GROUPS: Final = {"durable": list(DURABLE)}

@@ -5,6 +5,7 @@ Everything random has a fixed seed. May touch nothing but the standard library.
 
 from __future__ import annotations
 
+import itertools
 import random
 import string
 from collections.abc import Iterator
@@ -36,15 +37,16 @@ class Workload:
     get_percent: int | None = None
     ops: int | None = None
     first_key: int | None = None
+    draw: str | None = None
 
     def arguments(self, scope: str) -> list[str]:
         """The command line, without address and duration. ``scope`` keeps runs against one engine apart."""
         words = [self.command, "--seed", str(SEED)]
-        for option in ("connections", "in_flight", "value_bytes", "keys", "get_percent", "ops", "first_key"):
+        for option in ("connections", "in_flight", "value_bytes", "keys", "get_percent", "ops", "first_key", "draw"):
             value = getattr(self, option)
             if value is not None:
                 words += ["--" + option.replace("_", "-"), str(value)]
-        if self.command == "relay":
+        if self.command in {"relay", "events"}:
             words += ["--prefix", scope]
         elif self.command != "memory":
             words += ["--scope", scope]
@@ -57,7 +59,7 @@ class Workload:
     @property
     def timed(self) -> bool:
         """Whether the runner gives the length of its measured phase."""
-        return self.ops is None and self.command in {"state", "large", "relay"}
+        return self.ops is None and self.command in {"state", "large", "relay", "events"}
 
     def tiny(self) -> Workload:
         """The same code with inputs small enough for a test. By number: no time is too short on a busy machine."""
@@ -74,11 +76,22 @@ def _state(connections: int, in_flight: int) -> Workload:
 STATE_16X16: Final = _state(16, 16)
 STATE_16X1: Final = _state(16, 1)
 STATE_256X1: Final = _state(256, 1)
+STATE_1X1: Final = _state(1, 1)
+STATE_ZIPF: Final = replace(STATE_16X16, name="state 16x16, zipf", draw="zipf")
+STATE_HALF_SETS: Final = replace(STATE_16X16, name="state 16x16, half sets, zipf", draw="zipf", get_percent=50)
+STATE_1_KIB: Final = replace(STATE_16X16, name="1 KiB values 16x16", value_bytes=1 << 10)
+CURVE: Final = [
+    replace(_state(connections, in_flight), name=f"curve {connections}x{in_flight}")
+    for connections, in_flight in ((1, 1), (4, 1), (16, 1), (16, 4), (16, 16), (16, 64))
+]
+"""More and more invocations in flight: throughput against latency."""
 STATE_16X16_OLDER: Final = replace(STATE_16X16, name="state 16x16 again")
 RELAY_16X16: Final = Workload("relay 16x16", "relay", 16, 16, VALUE_BYTES)
 RELAY_TEN_MILLION: Final = replace(RELAY_16X16, name="relay, ten million", ops=10_000_000)
 LARGE_16_KIB: Final = Workload("16 KiB values 16x4", "large", 16, 4, 16 << 10, 256, GET_PERCENT)
 LARGE_1_MIB: Final = Workload("1 MiB values 4x2", "large", 4, 2, 1 << 20, 32, GET_PERCENT)
+EVENTS_16X16: Final = Workload("state events 16x16", "events", 16, 16, VALUE_BYTES)
+EVENTS_1X1: Final = Workload("state events 1x1", "events", 1, 1, VALUE_BYTES)
 FILL_MILLION: Final = Workload("one million keys", "fill", 16, 16, VALUE_BYTES, 1_000_000)
 GIGABYTE_OF_4_KIB: Final = Workload("1 GB of 4 KiB values", "fill", 16, 16, 4 << 10, 250_000)
 FIVE_MILLION: Final = Workload("5 million entries", "fill", 16, 16, VALUE_BYTES, 5_000_000)
@@ -88,8 +101,18 @@ SETS_1X1: Final = Workload("sets 1x1", "state", 1, 1, VALUE_BYTES, 64, 0)
 SETS_DURING_SNAPSHOTS: Final = replace(GIGABYTE_OF_4_KIB, command="state", in_flight=1, get_percent=0)
 SOAK_100_BYTES: Final = Workload("soak, 100-byte values", "state", 16, 16, VALUE_BYTES, 1_000_000, 0)
 SOAK_4_KIB: Final = Workload("soak, 4 KiB values", "state", 16, 16, 4 << 10, 250_000, 0)
+RUNNING: Final = [
+    replace(workload, name=f"{workload.name}, running engine")
+    for workload in (STATE_16X16, STATE_1X1, STATE_ZIPF, LARGE_16_KIB, LARGE_1_MIB, RELAY_16X16, EVENTS_16X16)
+]
+"""What any engine is measured with that runs already."""
 IDLE: Final = Workload("idle connections", "memory", 2_000)
 IDLE_WARMUP: Final = Workload("first connections", "memory", 20)
+
+
+def at_level(workload: Workload, level: str) -> Workload:
+    """The same, called after the durability that it is measured at."""
+    return replace(workload, name=f"{workload.name}, {level}")
 
 
 def key(number: int) -> str:
@@ -124,15 +147,22 @@ class Operation:
         return head + (b"}" if self.value is None else b',"value":' + self.value + b"}")
 
 
-def operations(count: int, keys: int = 1_000, get_percent: int = GET_PERCENT) -> Iterator[Operation]:
+ZIPF_SKEW: Final = 0.99
+"""As the load generator has it: the n-th key is drawn with a frequency of 1 / n^0.99."""
+
+
+def operations(
+    count: int, keys: int = 1_000, get_percent: int = GET_PERCENT, draw: str = "uniform", size: int = VALUE_BYTES
+) -> Iterator[Operation]:
     """First every key is set once, then ``count`` gets and sets of random keys."""
     for number in range(keys):
-        yield Operation(SCOPE, key(number), value(number, 0))
+        yield Operation(SCOPE, key(number), value(number, 0, size))
     choices = random.Random(SEED)
-    for version in range(count):
-        number = choices.randrange(keys)
+    skew = ZIPF_SKEW if draw == "zipf" else 0.0
+    sums = list(itertools.accumulate((number + 1) ** -skew for number in range(keys)))
+    for version, number in enumerate(choices.choices(range(keys), cum_weights=sums, k=count)):
         is_get = choices.randrange(100) < get_percent
-        yield Operation(SCOPE, key(number), None if is_get else value(number, version + 1))
+        yield Operation(SCOPE, key(number), None if is_get else value(number, version + 1, size))
 
 
 def invocation_id(number: int) -> str:

@@ -28,6 +28,7 @@ commands:
   backup     copy the files of state, also while an engine runs
   restore    put a backup in their place
   verify     check the files of state or a backup
+  bench      measure this engine, or any running one, beside others (from a source checkout)
 
 examples:
   iii-fast serve                       start with state, http, cron and queue on
@@ -91,6 +92,12 @@ def _verify(arguments: Sequence[str]) -> None:
     verify(arguments)
 
 
+def _bench(arguments: Sequence[str]) -> None:
+    from iii_fast.cli.bench import main as bench
+
+    bench(arguments)
+
+
 def _version(_: Sequence[str]) -> None:
     from iii_fast.cli import version
 
@@ -111,6 +118,7 @@ COMMANDS: Final[Mapping[str, Callable[[Sequence[str]], None]]] = {
     "backup": _backup,
     "restore": _restore,
     "verify": _verify,
+    "bench": _bench,
     "version": _version,
     "--version": _version,
     "-V": _version,

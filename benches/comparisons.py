@@ -1,0 +1,98 @@
+"""Side by side with what people would otherwise run, with the bare limits, and with an engine that runs already.
+
+Every row has the same payload, load and durability on both sides; all take turns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Final
+
+from benches import contenders, durability, processes, workloads
+from benches.contenders import ALWAYS, INTERVAL, MEMORY, NATS, REDIS
+from benches.measure import Bench
+from benches.processes import Server
+from benches.workloads import Workload
+
+NATIVE, REFERENCE, ECHO, BARE_RELAY, RUNNING = "native", "reference", "echo", "bare relay", "running engine"
+
+IN_MEMORY: Final = (
+    workloads.STATE_1X1,
+    workloads.STATE_ZIPF,
+    workloads.STATE_HALF_SETS,
+    workloads.STATE_1_KIB,
+    workloads.LARGE_16_KIB,
+    workloads.LARGE_1_MIB,
+)
+
+
+def stores(bench: Bench) -> None:
+    """State against Redis and NATS KV: many shapes of load in memory, and sets at each level of durability."""
+    with _stores(bench, MEMORY) as servers:
+        for workload in IN_MEMORY:
+            _compare(bench, workload, servers)
+    for level in (INTERVAL, ALWAYS):
+        with _stores(bench, level) as servers:
+            for workload in (workloads.SETS_64X16, workloads.SETS_1X1):
+                _compare(bench, workloads.at_level(workload, level), servers)
+
+
+@contextmanager
+def _stores(bench: Bench, level: str) -> Iterator[list[Server]]:
+    """The native engine and every store that is installed, all at one level."""
+    with ExitStack() as stack:
+        if level == MEMORY:
+            own = stack.enter_context(processes.engine(NATIVE, bench.cores))
+        else:
+            own = stack.enter_context(durability.kept(bench, level, name=NATIVE))[0]
+        servers = [own]
+        for name in bench.present([REDIS, NATS]):
+            servers.append(stack.enter_context(contenders.STORES[name](bench.cores, bench.data, level)))
+        yield servers
+
+
+def _compare(bench: Bench, workload: Workload, servers: Sequence[Server]) -> None:
+    """Rounds of a workload, and a row for the first server against each other one."""
+    bench.take_turns(workload, [bench.contender(server) for server in servers])
+    for other in servers[1:]:
+        bench.ratio_row(workload, servers[0].name, other.name, at_least=None)
+
+
+def curve(bench: Bench) -> None:
+    """Throughput against latency, with more and more invocations in flight."""
+    with _stores(bench, MEMORY) as servers, ExitStack() as stack:
+        limits = [stack.enter_context(processes.serve(name, bench.cores)) for name in (ECHO, REFERENCE)]
+        for workload in workloads.CURVE:
+            _compare(bench, workload, [*servers, *limits])
+
+
+def events(bench: Bench) -> None:
+    """State triggers: from a set to the call of a function with the change."""
+    with ExitStack() as stack:
+        servers = [stack.enter_context(processes.engine(name, bench.cores)) for name in (NATIVE, REFERENCE)]
+        for workload in (workloads.EVENTS_1X1, workloads.EVENTS_16X16):
+            _compare(bench, workload, servers)
+
+
+def relay(bench: Bench) -> None:
+    """Calls from worker to worker, against the reference and against passing on bytes."""
+    workload = workloads.RELAY_16X16
+    with ExitStack() as stack:
+        servers = [stack.enter_context(processes.engine(name, bench.cores)) for name in (NATIVE, REFERENCE)]
+        pairs = bench.scale.of(workload).connections
+        servers.append(stack.enter_context(processes.bare_relay(bench.cores, pairs)))
+        bench.take_turns(workload, [bench.contender(server) for server in servers])
+    bench.ratio_row(workload, NATIVE, REFERENCE, at_least=15)
+    bench.ratio_row(workload, NATIVE, BARE_RELAY, at_least=0.6)
+
+
+def running(bench: Bench) -> None:
+    """A running engine, that of ``--engine``, against the native one of this checkout with state in memory."""
+    if bench.engine is None:
+        raise ValueError("there is no running engine to compare with")
+    other = Server(RUNNING, bench.engine, None, level="as configured")
+    with processes.engine(NATIVE, bench.cores) as native:
+        for workload in workloads.RUNNING:
+            bench.take_turns(workload, [bench.contender(other), bench.contender(native)])
+            bench.ratio_row(workload, RUNNING, NATIVE, at_least=None)
