@@ -17,6 +17,8 @@ from typing import Final
 import pytest
 
 from iii_fast import _core, protocol
+from iii_fast.builtins.functions import STATE_FUNCTIONS
+from iii_fast.reference import state_calls
 from tests import rust_text
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -376,6 +378,13 @@ def test_every_code_of_the_core_is_in_its_list() -> None:
 
 def test_both_sides_hand_up_the_same_messages() -> None:
     assert sorted(_core.control_kinds()) == sorted(protocol.CONTROL_KINDS)
+
+
+def test_both_sides_have_the_same_state_functions() -> None:
+    served = re.search(r"^calls! \{\n(.*?)^\}", (ROOT / "rust/core/src/state/calls.rs").read_text("utf-8"), re.S | re.M)
+    assert served is not None
+    native = [f"state::{name}" for name in re.findall(r'^ +\w+ "(.+?)" \[', served[1], re.M)]
+    assert sorted(native) == sorted(state_calls.STATE_FUNCTIONS) == sorted(STATE_FUNCTIONS)
 
 
 def test_both_sides_nest_equally_deep() -> None:
