@@ -12,14 +12,17 @@ NATIVE, REFERENCE, ECHO = "native", "reference", "echo"
 
 
 def state(bench: Bench) -> None:
-    """Gets and sets, in three shapes of load."""
+    """Gets and sets, in four shapes of load."""
     bench.compare(workloads.STATE_16X16, (NATIVE, REFERENCE, ECHO))
     bench.ratio_row(workloads.STATE_16X16, NATIVE, REFERENCE, at_least=25)
     bench.ratio_row(workloads.STATE_16X16, NATIVE, ECHO, at_least=0.6)
+    bench.compare(workloads.STATE_1X1_BARE, (NATIVE, ECHO))
+    bench.ratio_row(workloads.STATE_1X1_BARE, NATIVE, ECHO, at_least=0.9)
     bench.compare(workloads.STATE_16X1, (NATIVE, REFERENCE, ECHO))
     bench.ratio_row(workloads.STATE_16X1, NATIVE, REFERENCE, at_least=4)
     bench.compare(workloads.STATE_256X1, (NATIVE, REFERENCE, ECHO))
     bench.ratio_row(workloads.STATE_256X1, NATIVE, REFERENCE, at_least=10)
+    bench.ratio_row(workloads.STATE_256X1, NATIVE, ECHO, at_least=0.9)
 
 
 def unanswered(bench: Bench) -> None:
@@ -31,11 +34,15 @@ def unanswered(bench: Bench) -> None:
 def memory(bench: Bench) -> None:
     """What keys and idle connections cost."""
     bench.fill_row(workloads.FILL_MILLION, most_mb=300)
-    bench.idle_row(workloads.IDLE, most_kib=4)
+    bench.idle_row(workloads.IDLE, most_kib=1)
 
 
 def large(bench: Bench) -> None:
-    """Large values; no targets."""
+    """Large values. The bare echo writes as many bytes from as much memory without copying them."""
+    bench.compare(workloads.GETS_16_KIB, (NATIVE, ECHO))
+    bench.ratio_row(workloads.GETS_16_KIB, NATIVE, ECHO, at_least=0.8)
+    bench.compare(workloads.GETS_1_MIB, (NATIVE, ECHO))
+    bench.ratio_row(workloads.GETS_1_MIB, NATIVE, ECHO, at_least=0.9)
     bench.compare(workloads.LARGE_16_KIB, (NATIVE, REFERENCE))
     bench.compare(workloads.LARGE_1_MIB, (NATIVE, REFERENCE))
 

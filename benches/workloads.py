@@ -74,9 +74,10 @@ def _state(connections: int, in_flight: int) -> Workload:
 
 
 STATE_16X16: Final = _state(16, 16)
+STATE_1X1: Final = _state(1, 1)
+STATE_1X1_BARE: Final = replace(STATE_1X1, name="state 1x1, against the limit")
 STATE_16X1: Final = _state(16, 1)
 STATE_256X1: Final = _state(256, 1)
-STATE_1X1: Final = _state(1, 1)
 STATE_ZIPF: Final = replace(STATE_16X16, name="state 16x16, zipf", draw="zipf")
 STATE_HALF_SETS: Final = replace(STATE_16X16, name="state 16x16, half sets, zipf", draw="zipf", get_percent=50)
 STATE_1_KIB: Final = replace(STATE_16X16, name="1 KiB values 16x16", value_bytes=1 << 10)
@@ -92,6 +93,8 @@ LARGE_16_KIB: Final = Workload("16 KiB values 16x4", "large", 16, 4, 16 << 10, 2
 LARGE_1_MIB: Final = Workload("1 MiB values 4x2", "large", 4, 2, 1 << 20, 32, GET_PERCENT)
 EVENTS_16X16: Final = Workload("state events 16x16", "events", 16, 16, VALUE_BYTES)
 EVENTS_1X1: Final = Workload("state events 1x1", "events", 1, 1, VALUE_BYTES)
+GETS_16_KIB: Final = replace(LARGE_16_KIB, name="gets of 16 KiB 16x4", get_percent=100)
+GETS_1_MIB: Final = replace(LARGE_1_MIB, name="gets of 1 MiB 4x2", get_percent=100)
 FILL_MILLION: Final = Workload("one million keys", "fill", 16, 16, VALUE_BYTES, 1_000_000)
 GIGABYTE_OF_4_KIB: Final = Workload("1 GB of 4 KiB values", "fill", 16, 16, 4 << 10, 250_000)
 FIVE_MILLION: Final = Workload("5 million entries", "fill", 16, 16, VALUE_BYTES, 5_000_000)

@@ -6,8 +6,9 @@ use std::net::TcpListener;
 
 use crate::failure::{During, Failure};
 use crate::handshake;
-use crate::net::{Handler, Net, Outbox, Side};
+use crate::net::{Handler, Net, Side};
 use crate::options::Options;
+use crate::outbox::Outbox;
 
 const PAIRS_MAX: usize = 4096;
 

@@ -8,8 +8,9 @@ use crate::flight::{Flights, Landed, Stray};
 use crate::handshake;
 use crate::message;
 use crate::meter::{Histogram, Meter, Report, processor_us};
-use crate::net::{Handler, Net, Outbox, Side};
+use crate::net::{Handler, Net, Side};
 use crate::options::Options;
+use crate::outbox::Outbox;
 use crate::random::Random;
 
 /// A closed loop of invocations over some connections; the first ones make them.

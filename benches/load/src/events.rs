@@ -6,8 +6,9 @@ use crate::failure::Failure;
 use crate::flight::{Flights, ID_BYTES, read_hex, write_hex};
 use crate::message::{self, Message};
 use crate::meter::{Meter, Report};
-use crate::net::{Handler, Net, Outbox};
+use crate::net::{Handler, Net};
 use crate::options::Options;
+use crate::outbox::Outbox;
 use crate::value::{VALUE_BYTES_MIN, Values};
 
 const CONNECTIONS_MAX: usize = 4096;

@@ -74,22 +74,31 @@ pub fn decode(buffer: &mut [u8]) -> Result<Option<Frame>, &'static str> {
     Ok(Some(Frame { last: first & 0x80 != 0, opcode: first & 0x0f, masked, start, end }))
 }
 
-/// Appends one unfragmented frame to `out`; a client (`masks` given) must mask, a server must not.
+/// Appends the head of one unfragmented frame of a server; `length` bytes must follow.
+pub fn encode_head(out: &mut Vec<u8>, opcode: u8, length: usize) {
+    encode_length(out, opcode, length, 0);
+}
+
 #[inline]
-pub fn encode(out: &mut Vec<u8>, opcode: u8, payload: &[u8], masks: Option<&mut Random>) {
-    let bit = if masks.is_some() { 0x80 } else { 0 };
+fn encode_length(out: &mut Vec<u8>, opcode: u8, length: usize, bit: u8) {
     out.push(0x80 | opcode);
-    match payload.len() {
-        length @ 0..=125 => out.push(bit | length as u8),
-        length @ 126..=0xffff => {
+    match length {
+        0..=125 => out.push(bit | length as u8),
+        126..=0xffff => {
             out.push(bit | 126);
             out.extend_from_slice(&(length as u16).to_be_bytes());
         }
-        length => {
+        _ => {
             out.push(bit | 127);
             out.extend_from_slice(&(length as u64).to_be_bytes());
         }
     }
+}
+
+/// Appends one unfragmented frame to `out`; a client (`masks` given) must mask, a server must not.
+#[inline]
+pub fn encode(out: &mut Vec<u8>, opcode: u8, payload: &[u8], masks: Option<&mut Random>) {
+    encode_length(out, opcode, payload.len(), if masks.is_some() { 0x80 } else { 0 });
     let Some(masks) = masks else {
         out.extend_from_slice(payload);
         return;

@@ -14,6 +14,7 @@ mod meter;
 mod nats;
 mod net;
 mod options;
+mod outbox;
 mod random;
 mod redis;
 mod relay;

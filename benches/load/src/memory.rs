@@ -8,8 +8,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::drive::Common;
 use crate::failure::{During, Failure};
 use crate::meter::Report;
-use crate::net::{Handler, Outbox};
+use crate::net::Handler;
 use crate::options::Options;
+use crate::outbox::Outbox;
 
 const CONNECTIONS_MAX: usize = 60_000;
 /// Descriptors beside the connections.

@@ -1,6 +1,6 @@
 //! Many non-blocking connections on one thread, of WebSocket or of plain bytes. Only this file polls, reads and writes sockets.
 
-use std::io::{self, Read as _, Write};
+use std::io::{self, Read as _};
 use std::net::TcpStream;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
@@ -9,34 +9,13 @@ use rustix::event::{Timespec, epoll};
 
 use crate::failure::{During, Failure};
 use crate::frame::{self, opcode};
+use crate::outbox::Outbox;
 use crate::random::Random;
 
 /// Read at most this much of one connection per turn: several full batches of small frames, a quarter of a large one.
 const READ_BYTES: usize = 256 << 10;
 const EVENTS_PER_WAIT: usize = 512;
 const WAKER: u64 = u64::MAX;
-
-/// Frames on their way to one peer.
-pub struct Outbox {
-    bytes: Vec<u8>,
-    sent: usize,
-    /// Given on the client side of a connection, where frames must be masked.
-    masks: Option<Random>,
-}
-
-impl Outbox {
-    /// Queues one text message.
-    #[inline]
-    pub fn text(&mut self, payload: &[u8]) {
-        frame::encode(&mut self.bytes, opcode::TEXT, payload, self.masks.as_mut());
-    }
-
-    /// Where requests of a plain protocol are appended.
-    #[inline]
-    pub const fn plain(&mut self) -> &mut Vec<u8> {
-        &mut self.bytes
-    }
-}
 
 /// What is done with the messages of the connections.
 pub trait Handler {
@@ -130,7 +109,7 @@ impl Net {
         let data = epoll::EventData::new_u64(index as u64);
         epoll::add(&self.epoll, &stream, data, epoll::EventFlags::IN).during("watch a connection")?;
         let masks = self.side.masks().then(|| Random::new(self.seed, u64::MAX - index as u64));
-        let outbox = Outbox { bytes: Vec::new(), sent: 0, masks };
+        let outbox = Outbox::new(masks);
         let peer = Some(Peer { stream, leftover, fragments: None, outbox, waits_to_write: false });
         match self.peers.get_mut(index) {
             Some(free) => *free = peer,
@@ -201,7 +180,7 @@ impl Net {
         let ended = match peer.read(&mut self.scratch) {
             Ok(Read::Bytes(count)) => match self.peers.get_mut(to) {
                 Some(Some(partner)) => {
-                    partner.outbox.bytes.extend_from_slice(&self.scratch[..count]);
+                    partner.outbox.plain().extend_from_slice(&self.scratch[..count]);
                     partner.flush(self.epoll.as_fd(), to).err().map(|error| error.to_string())
                 }
                 _ => Some("its partner is not there".into()),
@@ -291,10 +270,7 @@ impl Peer {
                 }
                 opcode::TEXT if self.fragments.is_none() => self.fragments = Some(payload.to_vec()),
                 opcode::CONTINUATION => self.continuation(payload, frame.last, turn, handler)?,
-                opcode::PING => {
-                    let Outbox { bytes, masks, .. } = &mut self.outbox;
-                    frame::encode(bytes, opcode::PONG, payload, masks.as_mut());
-                }
+                opcode::PING => self.outbox.frame(opcode::PONG, payload),
                 opcode::PONG => {}
                 opcode::CLOSE => return Ok((used, Some(close_reason(payload)))),
                 other => return Err(io::Error::other(format!("unexpected frame with opcode {other}"))),
@@ -316,19 +292,11 @@ impl Peer {
 
     #[inline]
     fn flush(&mut self, epoll: impl AsFd, index: usize) -> io::Result<()> {
-        while self.outbox.sent < self.outbox.bytes.len() {
-            match self.stream.write(&self.outbox.bytes[self.outbox.sent..]) {
-                Ok(count) => self.outbox.sent += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return self.wait_to_write(epoll, index, true);
-                }
-                Err(error) => return Err(error),
-            }
+        match self.outbox.write_to(&mut self.stream) {
+            Ok(()) => self.wait_to_write(epoll, index, false),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait_to_write(epoll, index, true),
+            Err(error) => Err(error),
         }
-        self.outbox.bytes.clear();
-        self.outbox.sent = 0;
-        self.wait_to_write(epoll, index, false)
     }
 
     #[inline]
@@ -355,6 +323,7 @@ fn close_reason(payload: &[u8]) -> String {
 #[expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 mod tests {
     use super::*;
+    use std::io::Write as _;
     use std::net::TcpListener;
 
     #[derive(Default)]

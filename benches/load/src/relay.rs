@@ -5,8 +5,9 @@ use crate::failure::Failure;
 use crate::flight::{Flights, ID_BYTES, read_hex, write_hex};
 use crate::message::{self, Message};
 use crate::meter::{Meter, Report};
-use crate::net::{Handler, Net, Outbox, Side};
+use crate::net::{Handler, Net, Side};
 use crate::options::Options;
+use crate::outbox::Outbox;
 use crate::random::{Random, mix};
 use crate::value::Values;
 

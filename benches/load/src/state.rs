@@ -7,8 +7,9 @@ use crate::failure::Failure;
 use crate::flight::{Flights, ID_BYTES, read_hex, write_hex};
 use crate::message::{self, Message};
 use crate::meter::{Meter, Report};
-use crate::net::{Handler, Net, Outbox};
+use crate::net::{Handler, Net};
 use crate::options::Options;
+use crate::outbox::Outbox;
 use crate::random::{Chooser, Draw, Random};
 use crate::store::{self, Next, Request, Store};
 use crate::value::{VALUE_BYTES_MIN, Values};
@@ -354,7 +355,7 @@ impl StateLoad {
         Some((old, rest.strip_prefix(br#","new_value":"#)?.strip_suffix(b"}")?))
     }
 
-    /// The echo returns the request itself, then filler up to the size of the engine's answer.
+    /// The echo returns the request itself, with filler in front of its last byte up to the size of the engine's answer.
     #[inline]
     fn is_echo(&self, text: &[u8], asked: &Asked) -> bool {
         let [get_request, get_reply, set_reply] = self.sizes();
@@ -365,6 +366,7 @@ impl StateLoad {
         let name: &[u8] = if asked.set { b"state::set" } else { b"state::get" };
         let key = &text[get_request.min(text.len()) - END.len() - KEY_DIGITS..];
         text.len() == reply.max(request)
+            && text[request - 1..text.len() - 1].chunks(FILLER.len()).all(|chunk| *chunk == FILLER[..chunk.len()])
             && text[FUNCTION_AT..].starts_with(name)
             && read_hex(&key[..KEY_DIGITS]) == Some(asked.key.into())
             && (!asked.set
@@ -378,14 +380,18 @@ impl StateLoad {
         [request, RESULT_BYTES + value, RESULT_BYTES + SET_RESULT_BYTES + 2 * value]
     }
 
-    /// Tells the echo which sizes the engine's answers have.
+    /// Tells the echo which sizes the engine's answers have, and how much it stores.
     fn echo_sizes(&self) -> Vec<u8> {
-        let [get_request, get_reply, set_reply] = self.sizes();
-        format!("{{\"type\":\"echo\",\"short\":{get_request},\"reply\":{get_reply},\"long_reply\":{set_reply}}}")
-            .into_bytes()
+        let [short, reply, long_reply] = self.sizes();
+        let stored = self.connections.iter().map(|one| one.versions.len()).sum::<usize>() * self.values.len();
+        format!(
+            "{{\"type\":\"echo\",\"short\":{short},\"reply\":{reply},\"long_reply\":{long_reply},\"stored\":{stored}}}"
+        )
+        .into_bytes()
     }
 }
 
+const FILLER: &[u8] = &[b' '; 4 << 10];
 const GET_HEAD: &[u8] = br#"{"type":"invokefunction","invocation_id":""#;
 const GET_MIDDLE: &[u8] = br#"","function_id":"state::get","data":{"scope":""#;
 const SET_MIDDLE: &[u8] = br#"","function_id":"state::set","data":{"scope":""#;

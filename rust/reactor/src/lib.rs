@@ -5,6 +5,7 @@
 //! [`Inbox`](inbox::Inbox).
 
 pub mod inbox;
+mod linger;
 mod link;
 mod liveness;
 mod pausing;

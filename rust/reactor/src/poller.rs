@@ -5,6 +5,7 @@ use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, 
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 /// Events fetched by one poll.
 pub const EVENTS_MAX: usize = 256;
@@ -37,6 +38,13 @@ pub struct Poller {
 }
 
 impl Poller {
+    /// Whether waits for fractions of a millisecond are to be had: before Linux 5.11, and in some sandboxes, they are not.
+    pub fn waits_finely(&self) -> bool {
+        let moment = Timespec { tv_sec: 0, tv_nsec: 1 };
+        let mut buffer = [const { MaybeUninit::<epoll::Event>::uninit() }; 1];
+        epoll::wait(&self.epoll, &mut buffer, Some(&moment)).is_ok()
+    }
+
     /// An empty set.
     pub fn new() -> io::Result<Self> {
         Ok(Poller { epoll: epoll::create(epoll::CreateFlags::CLOEXEC)? })
@@ -62,11 +70,12 @@ impl Poller {
         Ok(epoll::delete(&self.epoll, fd)?)
     }
 
-    /// Appends what is ready to `ready`; waits for something if `block`.
-    pub fn poll(&self, block: bool, ready: &mut Vec<Ready>) -> io::Result<()> {
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    /// Appends what is ready to `ready`; waits for something, at most for `patience` if that is given.
+    pub fn poll(&self, patience: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
+        let patience =
+            patience.map(|most| Timespec { tv_sec: most.as_secs() as i64, tv_nsec: i64::from(most.subsec_nanos()) });
         let mut buffer = [const { MaybeUninit::<epoll::Event>::uninit() }; EVENTS_MAX];
-        let events = match epoll::wait(&self.epoll, &mut buffer, if block { None } else { Some(&now) }) {
+        let events = match epoll::wait(&self.epoll, &mut buffer, patience.as_ref()) {
             Ok((events, _)) => events,
             Err(rustix::io::Errno::INTR) => return Ok(()),
             Err(error) => return Err(error.into()),

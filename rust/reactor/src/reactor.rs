@@ -1,6 +1,7 @@
 //! A pass: one poll, every ready socket is read and served, then all that is to be said is written. A turn is a few.
 
 use crate::inbox::{Adoption, Command, Inbox, JournalListener, Purpose};
+use crate::linger::Linger;
 use crate::link::{INITIAL_INTEREST, Link, Links, Phase};
 use crate::poller::{EVENTS_MAX, Interest, Poller, Ready, Ticker};
 use crate::shield::{BUG, shielded};
@@ -14,12 +15,12 @@ use std::io::{self, Read};
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Bytes read from one socket before others get their turn.
 const READ_BUDGET_BYTES: usize = 64 << 10;
-/// Polls of one turn.
-const PASSES_MAX: usize = 4;
+/// After this a turn ends, though more is ready: the event loop has other things to do.
+const TURN_MAX: Duration = Duration::from_millis(2);
 /// How often liveness is looked after.
 const TICK_MS: u64 = 500;
 
@@ -59,6 +60,7 @@ pub struct Reactor {
     resumable: Vec<usize>,
     started: Instant,
     stopped: bool,
+    linger: Linger,
 }
 
 /// `count` reactors over one core, each knowing the inboxes of all.
@@ -76,6 +78,7 @@ impl Reactor {
     fn new(index: u8, core: Arc<Core>, others: Arc<[Arc<Inbox>]>) -> io::Result<Self> {
         let inbox = others[usize::from(index)].clone();
         let poller = Poller::new()?;
+        let linger = Linger::new(poller.waits_finely());
         poller.add(&inbox.waker, INBOX_TOKEN, READ_ONLY)?;
         let ticker = Ticker::new(TICK_MS)?;
         poller.add(&ticker, TICK_TOKEN, READ_ONLY)?;
@@ -100,6 +103,7 @@ impl Reactor {
             resumable: Vec::new(),
             started: Instant::now(),
             stopped: false,
+            linger,
         })
     }
 
@@ -113,27 +117,35 @@ impl Reactor {
         self.inbox.clone()
     }
 
-    /// Serves whatever is ready, without waiting; and what became ready meanwhile, a few times, since coming back through the
-    /// event loop costs more than a poll. Calls for Python end the turn.
+    /// Serves whatever is ready, and what becomes ready meanwhile or soon: coming back through the event loop costs more than a
+    /// short wait. Calls for Python end the turn, and [`TURN_MAX`] does.
     pub fn turn(&mut self) -> io::Result<Turn> {
-        for _ in 1..PASSES_MAX {
-            let turn = self.pass(false)?;
+        let begin = Instant::now();
+        let mut patience = Duration::ZERO;
+        loop {
+            let turn = self.pass(Some(patience))?;
+            self.linger.waited(patience, self.served > 0);
             if turn == Turn::Stopped || self.served == 0 || self.core.calls.is_announced() {
                 return Ok(turn);
             }
+            if begin.elapsed() >= TURN_MAX {
+                return Ok(Turn::More);
+            }
+            patience = self.linger.next();
         }
-        self.pass(false)
     }
 
     /// Serves until [`Command::Stop`]; blocks its thread.
     pub fn run(&mut self) -> io::Result<()> {
-        while self.pass(true)? != Turn::Stopped {}
+        while self.pass(None)? != Turn::Stopped {}
         Ok(())
     }
 
-    fn pass(&mut self, block: bool) -> io::Result<Turn> {
+    /// `patience`: how long it waits for something to be ready; none: until something is.
+    fn pass(&mut self, patience: Option<Duration>) -> io::Result<Turn> {
         let mut ready = std::mem::take(&mut self.ready);
-        self.poller.poll(block && self.resumable.is_empty(), &mut ready)?;
+        let patience = if self.resumable.is_empty() { patience } else { Some(Duration::ZERO) };
+        self.poller.poll(patience, &mut ready)?;
         self.links.now_ms = self.started.elapsed().as_millis() as u64;
         self.core.advance_clock(unix_ms());
         let count = ready.len();
