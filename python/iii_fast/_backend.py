@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import importlib.util
 
-from iii_fast.contracts import Backend, Limits, Storage
+from iii_fast.contracts import Backend, Limits, Storage, TlsFiles
 from iii_fast.errors import BackendMissingError, ConfigError
 
 EXTENSION = "iii_fast._core"
 IN_MEMORY = Storage()
 
 
-def create_backend(name: str, limits: Limits, loops: int = 1, storage: Storage = IN_MEMORY) -> Backend:
+def create_backend(
+    name: str, limits: Limits, loops: int = 1, storage: Storage = IN_MEMORY, tls: TlsFiles | None = None
+) -> Backend:
     """Makes the data plane called ``name`` (``native`` or ``reference``).
 
     ``loops`` is the number of reactor threads and means something to ``native`` only; ``storage`` is touched when the
-    backend is opened. Raises ``BackendMissingError`` when the extension is not installed, ``ConfigError`` for an
-    unknown name or loops the backend cannot have.
+    backend is opened. With ``tls`` connections are accepted encrypted. Raises ``BackendMissingError`` when the
+    extension is not installed, ``ConfigError`` for an unknown name, loops the backend cannot have, or files of ``tls``
+    that cannot be used.
     """
     if name == "reference":
         if loops != 1:
@@ -25,13 +28,13 @@ def create_backend(name: str, limits: Limits, loops: int = 1, storage: Storage =
             raise ConfigError("the state adapter `redis` needs the native backend: leave out --backend reference")
         from iii_fast.reference.backend import ReferenceBackend
 
-        return ReferenceBackend(limits, storage=storage)
+        return ReferenceBackend(limits, storage=storage, tls=tls)
     if name == "native":
-        return _native(limits, loops, storage)
+        return _native(limits, loops, storage, tls)
     raise ConfigError(f"unknown backend {name!r}, expected 'native' or 'reference'")
 
 
-def _native(limits: Limits, loops: int, storage: Storage) -> Backend:
+def _native(limits: Limits, loops: int, storage: Storage, tls: TlsFiles | None) -> Backend:
     # Asked of the finder, not caught from the import: an error inside the extension must not look like its absence.
     if importlib.util.find_spec(EXTENSION) is None:
         raise BackendMissingError(
@@ -40,4 +43,4 @@ def _native(limits: Limits, loops: int, storage: Storage) -> Backend:
         )
     from iii_fast.native import NativeBackend
 
-    return NativeBackend(limits, loops, storage=storage)
+    return NativeBackend(limits, loops, storage=storage, tls=tls)

@@ -63,6 +63,14 @@ class RedisPlace:
 
 
 @dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """PEM files: the certificate chain, its own certificate first, and the private key, without a password."""
+
+    certificate: Path
+    key: Path
+
+
+@dataclass(frozen=True, slots=True)
 class Storage:
     """How state is kept (docs/storage.md). ``directory`` ``None`` is in memory only; then the rest means nothing.
 

@@ -129,7 +129,9 @@ class Engine:
 
     def __init__(self, settings: Settings, backend: Backend | None = None, clock: Clock | None = None) -> None:
         self._settings = settings
-        self._backend = backend or create_backend(settings.backend, settings.limits, settings.loops, settings.storage)
+        self._backend = backend or create_backend(
+            settings.backend, settings.limits, settings.loops, settings.storage, settings.tls
+        )
         self._clock = clock = clock or SystemClock()
         self._timetable = Timetable()
         functions: dict[str, Function] = {}
@@ -252,7 +254,8 @@ class Engine:
         return listeners
 
     def _announce(self, bound: Bound) -> None:
-        text = f"Serving worker={_url('ws', bound.worker[0])}"
+        scheme = "ws" if self._settings.tls is None else "wss"
+        text = f"Serving worker={_url(scheme, bound.worker[0])}"
         if bound.http:
             text += f" http={_url('http', bound.http[0])}"
         logger.info(text, extra={"backend": self._backend.name, "loops": self._settings.loops, "version": version()})

@@ -30,11 +30,14 @@ from iii_fast.contracts import (
     Stats,
     Storage,
     StorageStats,
+    TlsFiles,
     WorkerInfo,
 )
-from iii_fast.errors import WireError, worker_error
+from iii_fast.errors import ConfigError, WireError, worker_error
 from iii_fast.protocol import Code
+from iii_fast.transport import tls as tls_files
 from iii_fast.transport.handshake import HandshakeError, upgrade
+from iii_fast.transport.tls import TlsStream
 
 log = logging.getLogger(__name__)
 
@@ -51,15 +54,23 @@ class NativeBackend:
     """``contracts.Backend`` on the Rust extension.
 
     ``loops``: reactors, 1 to 256. ``echo_path``: a path whose connections get every message back (conformance tests).
+    Raises ``ConfigError`` when the files of ``tls`` cannot be used.
     """
 
     name: Literal["native"] = "native"
 
     def __init__(
-        self, limits: Limits, loops: int = 1, echo_path: str | None = None, *, storage: Storage = IN_MEMORY
+        self,
+        limits: Limits,
+        loops: int = 1,
+        echo_path: str | None = None,
+        *,
+        storage: Storage = IN_MEMORY,
+        tls: TlsFiles | None = None,
     ) -> None:
         self._limits = limits
         self._storage = storage
+        self._identity = None if tls is None else _identity(tls)
         redis = None if storage.redis is None else astuple(storage.redis)
         self._core = _core.Core(limits, loops, storage.history_bytes_max, redis)
         self._reactors = self._core.take_reactors()
@@ -159,14 +170,16 @@ class NativeBackend:
     # --- connections ---------------------------------------------------------------------------------------------
 
     async def accept(self, stream: trio.SocketStream) -> None:
-        """Upgrades the connection and gives its socket to a reactor."""
+        """Upgrades the connection and gives its socket to a reactor, with the encryption as far as it has come."""
+        tls = None if self._identity is None else self._identity.connection()
+        spoken = stream if tls is None else TlsStream(stream, tls)
         try:
             with trio.move_on_after(self._limits.handshake_ms / 1000) as scope:
-                upgraded = await upgrade(stream, self._routes, lambda: self._admit(stream))
+                upgraded = await upgrade(spoken, self._routes, lambda: self._admit(stream))
             if scope.cancelled_caught:
                 log.info("handshake not finished within %d ms", self._limits.handshake_ms)
             elif not self._closing:  # nobody would say goodbye to it
-                self._adopt(stream, self._routes[upgraded.path], upgraded.leftover)
+                self._adopt(stream, self._routes[upgraded.path], upgraded.leftover, tls)
         except HandshakeError as error:
             log.debug("connection refused: %s", error)
         finally:
@@ -181,13 +194,13 @@ class NativeBackend:
         self._admitted.add(stream)
         return True
 
-    def _adopt(self, stream: trio.SocketStream, purpose: str, leftover: bytes) -> None:
+    def _adopt(self, stream: trio.SocketStream, purpose: str, leftover: bytes, tls: _core.TlsConnection | None) -> None:
         socket = stream.socket
         host, port, *_ = socket.getpeername()
         reactor = self._reactors[self._next_reactor]
         self._next_reactor = (self._next_reactor + 1) % len(self._reactors)
         trio.lowlevel.notify_closing(socket)
-        reactor.adopt(socket.detach(), leftover, purpose, f"{host}:{port}", int(time.time() * 1000))
+        reactor.adopt(socket.detach(), leftover, purpose, f"{host}:{port}", int(time.time() * 1000), tls)
 
     # --- commands ------------------------------------------------------------------------------------------------
 
@@ -279,6 +292,13 @@ class NativeBackend:
             failure=failure,
             snapshot_failure=snapshot_failure,
         )
+
+
+def _identity(files: TlsFiles) -> _core.TlsIdentity:
+    try:
+        return _core.TlsIdentity(*tls_files.load(files))
+    except ValueError as error:
+        raise ConfigError(f"TLS certificate {files.certificate} and key {files.key}: {error}") from None
 
 
 _Handlers = dict[str, Callable[..., Any]]

@@ -218,7 +218,7 @@ WARNINGS = {
     "distant key": (
         "workers:\n- name: worker-manager\n  config:\n    zzz: 1",
         "c.yaml:4: unknown key `zzz` in worker-manager is ignored "
-        "(known: handshake_timeout_ms, host, middleware_function_id, port, rbac)",
+        "(known: handshake_timeout_ms, host, middleware_function_id, port, rbac, tls)",
     ),
     "top-level key": ("wrokers: []", "c.yaml:1: unknown key `wrokers` is ignored (did you mean `workers`?)"),
     "key of an entry": (

@@ -23,7 +23,7 @@ DURABLE: Final = frozenset({"native", "reference"})
 """Backends whose engines keep state in files unless a test says otherwise."""
 PLACES: Final = frozenset({"--data-dir", "--in-memory", "III_FAST_DATA_DIR", "III_FAST_IN_MEMORY"})
 """Flags and variables that say where state is kept."""
-LISTENING: Final = re.compile(r"worker=ws://([^:\s]+):(\d+)(?:\s+http=http://([^:\s]+):(\d+))?")
+LISTENING: Final = re.compile(r"worker=wss?://([^:\s]+):(\d+)(?:\s+http=http://([^:\s]+):(\d+))?")
 
 BUG: Final = re.compile(r"\bbug\b|Traceback|panicked", re.IGNORECASE)
 
@@ -52,13 +52,14 @@ class EngineProcess:
             raise
         found = LISTENING.search(line)
         assert found is not None
+        self._scheme = "wss" if "worker=wss://" in line else "ws"
         self.worker: Address = (found[1], int(found[2]))
         self.http: Address = (found[3] or found[1], int(found[4] or 0))
 
     @property
     def url(self) -> str:
         """What an SDK is given."""
-        return f"ws://{self.worker[0]}:{self.worker[1]}"
+        return f"{self._scheme}://{self.worker[0]}:{self.worker[1]}"
 
     def http_url(self, path: str) -> str:
         """The address of an http trigger's route."""

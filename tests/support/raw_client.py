@@ -9,6 +9,7 @@ import base64
 import json
 import os
 import socket
+import ssl
 import struct
 import uuid
 from collections.abc import AsyncGenerator, Mapping
@@ -78,10 +79,13 @@ def _mask(payload: bytes, mask: bytes) -> bytes:
     return (int.from_bytes(payload, "little") ^ int.from_bytes(key, "little")).to_bytes(length, "little")
 
 
+Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
+
+
 class RawClient:
     """One connection. Nothing is read unless a method waits for something; pings are answered while it does."""
 
-    def __init__(self, stream: trio.SocketStream, head: str, rest: bytes) -> None:
+    def __init__(self, stream: Stream, head: str, rest: bytes) -> None:
         self.stream = stream
         self.head = head
         self.answers_pings = True
@@ -233,14 +237,37 @@ class RawClient:
 
     def cut(self) -> None:
         """Ends the TCP connection with a reset, as a crashed machine would be noticed."""
-        self.stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.stream.socket.close()
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.socket.close()
+
+    @property
+    def socket(self) -> trio.socket.SocketType:
+        """The socket below, encrypted or not."""
+        carrier = self.stream.transport_stream if isinstance(self.stream, trio.SSLStream) else self.stream
+        return carrier.socket
 
 
-async def upgrade(address: tuple[str, int], path: str = "/", headers: Mapping[str, str] | None = None) -> RawClient:
-    """Connects and upgrades. Raises ``UpgradeRefused``."""
-    stream = await trio.open_tcp_stream(*address)
-    stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+async def upgrade(
+    address: tuple[str, int],
+    path: str = "/",
+    headers: Mapping[str, str] | None = None,
+    *,
+    tls: ssl.SSLContext | None = None,
+) -> RawClient:
+    """Connects and upgrades, encrypted with ``tls``. Raises ``UpgradeRefused``."""
+    carrier = await trio.open_tcp_stream(*address)
+    carrier.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    stream = carrier if tls is None else trio.SSLStream(carrier, tls, server_hostname=address[0])
+    try:
+        return await _upgraded(stream, address, path, headers)
+    except BaseException:
+        carrier.socket.close()
+        raise
+
+
+async def _upgraded(
+    stream: Stream, address: tuple[str, int], path: str, headers: Mapping[str, str] | None
+) -> RawClient:
     key = base64.b64encode(os.urandom(16)).decode()
     fields = {
         "Host": f"{address[0]}:{address[1]}",
@@ -261,19 +288,22 @@ async def upgrade(address: tuple[str, int], path: str = "/", headers: Mapping[st
     head, _, rest = bytes(received).partition(b"\r\n\r\n")
     status = int(head.split(b" ", 2)[1])
     if status != 101:
-        await stream.aclose()
         raise UpgradeRefused(status, head.decode("latin-1"), rest)
     return RawClient(stream, head.decode("latin-1"), rest)
 
 
 @asynccontextmanager
 async def connect(
-    address: tuple[str, int], path: str = "/", headers: Mapping[str, str] | None = None
+    address: tuple[str, int],
+    path: str = "/",
+    headers: Mapping[str, str] | None = None,
+    *,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncGenerator[RawClient]:
     """A connected worker: the engine's first message is in ``registered``."""
-    client = await upgrade(address, path, headers)
+    client = await upgrade(address, path, headers, tls=tls)
     try:
         client.registered = await client.expect("workerregistered")
         yield client
     finally:
-        client.stream.socket.close()
+        client.socket.close()

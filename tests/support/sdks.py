@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -60,6 +60,6 @@ HEARS_UNBIND: Final = ("npm-0.22.1", "pypi-0.25.0", "crate-0.25.0")
 """Those that read ``unregistertrigger``."""
 
 
-def worker(sdk: str, url: str) -> SteeredWorker:
+def worker(sdk: str, url: str, env: Mapping[str, str] | None = None) -> SteeredWorker:
     """Starts a worker on ``sdk``, connected to the engine at ``url``."""
-    return SteeredWorker(COMMANDS[sdk](), url)
+    return SteeredWorker(COMMANDS[sdk](), url, env)

@@ -11,7 +11,7 @@ provided type. Lines without a leading ``@`` are the SDK's own talk.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from types import TracebackType
 from typing import Any, Self
@@ -32,9 +32,9 @@ class CallFailed(Exception):  # noqa: N818 - an outcome that tests expect, not a
 class SteeredWorker:
     """One SDK worker process connected to the engine at ``url``."""
 
-    def __init__(self, command: Sequence[str], url: str) -> None:
+    def __init__(self, command: Sequence[str], url: str, env: Mapping[str, str] | None = None) -> None:
         self._numbers = count()
-        self.process = LineProcess(command, {"III_URL": url})
+        self.process = LineProcess(command, {"III_URL": url, **(env or {})})
         try:
             self.expect("ready", timeout_s=START_S)
         except BaseException:

@@ -76,6 +76,7 @@ examples:
   iii-fast serve --port 0 --http-port 0 --log-format json    # free ports; the first log lines name them
   iii-fast serve --host 0.0.0.0 --loops 2
   iii-fast serve --data-dir /var/lib/iii-fast
+  iii-fast serve --host 0.0.0.0 --tls-cert chain.pem --tls-key key.pem    # or tls: in the block of worker-manager
 """
 
 
@@ -112,6 +113,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--data-dir", metavar="DIR", help=f"keep state in files of this directory (default: ./{DEFAULT_DIRECTORY})")
     add("--in-memory", action="store_const", const="true", help="keep state in memory only: it ends with the engine")
     add("--salvage", action="store_const", const="true", help="start from damaged files with what is intact in them")
+    add("--tls-cert", metavar="FILE", help="certificate chain (PEM): the worker port speaks wss:// then")
+    add("--tls-key", metavar="FILE", help="private key of the certificate (PEM, without a password)")
     add("--strict", action="store_true", help="treat warnings about the configuration as errors")
     add("--log-level", metavar="LEVEL", help=f"{', '.join(LEVELS)} (default: info)")
     add("--log-format", metavar="FORMAT", help="text (default) or json, one object per line")

@@ -185,6 +185,7 @@ def _read_top(top: Section, listed: _Listed) -> Settings:
         backend=top.choice("backend", default.backend, BACKENDS),
         shutdown_ms=top.integer("shutdown_ms", default.shutdown_ms, 0, DURATION_MS_MAX),
         limits=limits,
+        tls=listener.tls,
     )
     top.unsupported("registration_namespace_grace_ms", "registrations are never held back")
     return _with_workers(settings, listed)
@@ -234,6 +235,7 @@ def _read_listener(top: Section, listed: _Listed) -> Listener:
         above.host if below.host is None else below.host,
         above.port if below.port is None else below.port,
         below.handshake_ms,
+        below.tls,
     )
 
 

@@ -11,7 +11,7 @@ from iii_fast.config.loader import BACKENDS, LOOPS_MAX
 from iii_fast.config.section import one_of
 from iii_fast.config.settings import BackendName, Settings
 from iii_fast.config.workers import PORT_MAX
-from iii_fast.contracts import Storage
+from iii_fast.contracts import Storage, TlsFiles
 from iii_fast.errors import ConfigError
 
 VARIABLES: Final = {
@@ -22,6 +22,8 @@ VARIABLES: Final = {
     "backend": "III_FAST_BACKEND",
     "data_dir": "III_FAST_DATA_DIR",
     "in_memory": "III_FAST_IN_MEMORY",
+    "tls_cert": "III_FAST_TLS_CERT",
+    "tls_key": "III_FAST_TLS_KEY",
 }
 """Fields of ``Overrides`` and their variables; ``salvage`` has none, it is decided once and not for every start."""
 
@@ -31,6 +33,7 @@ class Overrides:
     """What flags or the environment say; ``None`` where they say nothing. ``host`` binds every listener.
 
     ``data_dir`` and ``in_memory`` are two answers to one question, where state is kept: at most one is set.
+    ``tls_cert`` and ``tls_key`` go together.
     """
 
     host: str | None = None
@@ -41,6 +44,8 @@ class Overrides:
     data_dir: Path | None = None
     in_memory: bool | None = None
     salvage: bool | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
 
     @classmethod
     def from_texts(cls, given: Mapping[str, tuple[str, str]]) -> Overrides:
@@ -62,6 +67,8 @@ class Overrides:
             data_dir=Path(data_dir[1]) if data_dir else None,
             in_memory=in_memory,
             salvage=_boolean(given.get("salvage")),
+            tls_cert=_file(given.get("tls_cert")),
+            tls_key=_file(given.get("tls_key")),
         )
 
     @classmethod
@@ -77,7 +84,10 @@ class Overrides:
         return replace(lower, **{name: value for name, value in given.items() if value is not None})
 
     def apply(self, settings: Settings) -> Settings:
-        """``settings`` with these values in their places. Raises ``ConfigError``: ``salvage`` without a directory."""
+        """``settings`` with these values in their places.
+
+        Raises ``ConfigError``: ``salvage`` without a directory, a certificate without a key.
+        """
         http = replace(
             settings.http,
             host=self.host or settings.http.host,
@@ -91,7 +101,18 @@ class Overrides:
             loops=settings.loops if self.loops is None else self.loops,
             backend=self.backend or settings.backend,
             storage=self._storage(settings.storage),
+            tls=self._tls(settings.tls),
         )
+
+    def _tls(self, below: TlsFiles | None) -> TlsFiles | None:
+        certificate = self.tls_cert or (below.certificate if below else None)
+        key = self.tls_key or (below.key if below else None)
+        if certificate is None and key is None:
+            return None
+        if certificate is None or key is None:
+            given, missing = ("--tls-cert", "--tls-key") if key is None else ("--tls-key", "--tls-cert")
+            raise ConfigError(f"{given} needs {missing}: TLS takes a certificate and its private key, two PEM files")
+        return TlsFiles(certificate, key)
 
     def _storage(self, storage: Storage) -> Storage:
         directory = None if self.in_memory else self.data_dir or storage.directory
@@ -108,6 +129,14 @@ def _integer(given: tuple[str, str] | None, low: int, high: int) -> int | None:
     if text.isascii() and text.isdigit() and len(text) <= 9 and low <= int(text) <= high:
         return int(text)
     raise ConfigError(f'{name} is "{text}", expected an integer from {low} to {high}')
+
+
+def _file(given: tuple[str, str] | None) -> Path | None:
+    if given is None:
+        return None
+    if not given[1]:
+        raise ConfigError(f"{given[0]} is empty, expected a PEM file")
+    return Path(given[1])
 
 
 def _boolean(given: tuple[str, str] | None) -> bool | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Literal, TypeAlias
 
-from iii_fast.contracts import Limits, Storage
+from iii_fast.contracts import Limits, Storage, TlsFiles
 from iii_fast.errors import ConfigError
 
 BackendName: TypeAlias = Literal["native", "reference"]
@@ -104,6 +104,8 @@ class StateSettings:
 class Settings:
     """Everything one engine is started with. ``shutdown_ms`` bounds how long in-flight work may take at the end.
 
+    With ``tls`` the worker port speaks ``wss://`` and nothing else.
+
     Raises ``ConfigError`` when a quota of ``state`` and its twin in ``limits`` contradict each other; when only one is
     set the other follows, so each reader may use either.
     """
@@ -119,6 +121,7 @@ class Settings:
     loops: int = 1
     backend: BackendName = "native"
     shutdown_ms: int = 10_000
+    tls: TlsFiles | None = None
 
     def __post_init__(self) -> None:
         of_state, of_limits = asdict(self.state), asdict(self.limits)

@@ -25,7 +25,7 @@ from iii_fast.config.settings import (
     StateSettings,
 )
 from iii_fast.config.tree import Scalar, Table
-from iii_fast.contracts import RedisPlace, Storage, SyncLevel
+from iii_fast.contracts import RedisPlace, Storage, SyncLevel, TlsFiles
 
 PORT_MAX: Final = 65_535
 DURATION_MS_MAX: Final = 24 * 60 * 60 * 1000
@@ -47,10 +47,11 @@ class Listener:
     host: str | None
     port: int | None
     handshake_ms: int | None
+    tls: TlsFiles | None = None
 
 
 def read_listener(section: Section) -> Listener:
-    """``iii-worker-manager``: address of the worker port."""
+    """``iii-worker-manager``: address of the worker port, and its certificate."""
     why = "without it the port would be open to everybody; remove it, and protect the port by other means"
     section.refused("rbac", why)
     section.refused("middleware_function_id", "calls would pass unchecked; remove it to start without")
@@ -58,7 +59,20 @@ def read_listener(section: Section) -> Listener:
         host=section.optional_string("host"),
         port=section.optional_integer("port", 0, PORT_MAX),
         handshake_ms=section.optional_integer("handshake_timeout_ms", 1, DURATION_MS_MAX),
+        tls=_read_tls(section),
     )
+
+
+def _read_tls(section: Section) -> TlsFiles | None:
+    table = section.table("tls")
+    if table is None:
+        return None
+    with Section.of(f"{section.name}.tls", table, section.report) as tls:
+        certificate, key = tls.optional_string("cert_file"), tls.optional_string("key_file")
+        for name, value in (("cert_file", certificate), ("key_file", key)):
+            if not value:
+                fail(tls.place, f"{tls.name}.{name} is missing, expected the path of a PEM file")
+    return TlsFiles(Path(certificate or ""), Path(key or ""))
 
 
 def read_http(section: Section) -> HttpSettings:

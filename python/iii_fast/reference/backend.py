@@ -24,6 +24,7 @@ from iii_fast.contracts import (
     Stats,
     Storage,
     StorageStats,
+    TlsFiles,
     WorkerInfo,
 )
 from iii_fast.reference import codec_json as json_text
@@ -35,6 +36,8 @@ from iii_fast.reference.journal import Journal
 from iii_fast.reference.opening import open_journal
 from iii_fast.reference.outbox import Outbox
 from iii_fast.reference.session import TelemetrySession, WorkerSession
+from iii_fast.transport.tls import SslCipher, TlsStream
+from iii_fast.transport.tls import context as ssl_context
 
 log = logging.getLogger(__name__)
 
@@ -49,9 +52,10 @@ class ReferenceBackend:
 
     name: Literal["reference"] = "reference"
 
-    def __init__(self, limits: Limits, *, storage: Storage = _IN_MEMORY) -> None:
+    def __init__(self, limits: Limits, *, storage: Storage = _IN_MEMORY, tls: TlsFiles | None = None) -> None:
         self._limits = limits
         self._storage = storage
+        self._tls = None if tls is None else ssl_context(tls)
         self._core = Core(limits, self._storage)
         self._journal: Journal | None = None
         self._sessions = itertools.count(1)
@@ -113,7 +117,8 @@ class ReferenceBackend:
         """Upgrades the connection and serves it; returns when it is closed."""
         host, port, *_ = stream.socket.getpeername()
         address = f"{host}:{port}"
-        connection = Connection(stream, self._limits, lambda path, outbox: self._open_session(path, outbox, address))
+        spoken = stream if self._tls is None else TlsStream(stream, SslCipher(self._tls))
+        connection = Connection(spoken, self._limits, lambda path, outbox: self._open_session(path, outbox, address))
         self._connections.add(connection)
         try:
             await connection.run()

@@ -19,6 +19,7 @@ from iii_fast.reference import codec_json as json_text
 from iii_fast.reference.link import READ_BYTES, Link
 from iii_fast.reference.outbox import Outbox
 from iii_fast.reference.session import TelemetrySession, WorkerSession
+from iii_fast.transport.tls import TlsStream
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ _WRITE_BYTES = 256 << 10  # framed before the next write: more would only be cop
 class Connection:
     """Serves one accepted socket until it is closed; ``run`` returns then and leaves the socket to its owner."""
 
-    def __init__(self, stream: trio.SocketStream, limits: Limits, open_session: OpenSession) -> None:
+    def __init__(self, stream: trio.SocketStream | TlsStream, limits: Limits, open_session: OpenSession) -> None:
         self._limits = limits
         self._open_session = open_session
         self._reading = trio.CancelScope()

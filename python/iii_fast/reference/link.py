@@ -11,6 +11,7 @@ from wsproto.frame_protocol import FrameProtocol
 
 from iii_fast.contracts import Limits
 from iii_fast.reference.outbox import Outbox
+from iii_fast.transport.tls import TlsStream
 
 READ_BYTES = 64 << 10
 _CLOSE_FRAME = 0x88
@@ -23,7 +24,7 @@ class Link(trio.abc.Stream):
     ``heard_at`` is Trio time.
     """
 
-    def __init__(self, stream: trio.SocketStream, outbox: Outbox, limits: Limits) -> None:
+    def __init__(self, stream: trio.SocketStream | TlsStream, outbox: Outbox, limits: Limits) -> None:
         self._stream = stream
         self._outbox = outbox
         self._limits = limits
@@ -104,14 +105,14 @@ class Link(trio.abc.Stream):
 
     async def flush(self) -> None:
         """Writes what was put in. A peer that takes nothing for ``stall_ms`` is lost."""
-        while (self._unsent or self._pieces) and self.lost is None:
+        while (self._unsent or self._pieces or self._is_encrypted()) and self.lost is None:
             if not self._unsent:
                 self._unsent = memoryview(b"".join(self._pieces))
                 self._pieces.clear()
             with trio.move_on_after(self._limits.stall_ms / 1000) as scope:
                 try:
-                    sent = await self._stream.socket.send(self._unsent)
-                except (OSError, trio.ClosedResourceError):
+                    sent = await self._send_some()
+                except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
                     self.lose("connection lost")
                     return
                 self._unsent = self._unsent[sent:]
@@ -120,6 +121,17 @@ class Link(trio.abc.Stream):
                 self.lose(f"does not read: nothing could be written within {self._limits.stall_ms} ms")
             elif not self.crowded:
                 self._room.unpark_all()
+
+    def _is_encrypted(self) -> bool:
+        """Whether something that was encrypted still waits for the socket."""
+        return isinstance(self._stream, TlsStream) and not self._stream.is_flushed
+
+    async def _send_some(self) -> int:
+        if isinstance(self._stream, TlsStream):
+            await self._stream.flush()
+            # From here on without waiting: what is encrypted twice would be sent twice.
+            return self._stream.put(self._unsent) if self._unsent else 0
+        return await self._stream.socket.send(self._unsent)
 
     async def finish(self) -> None:
         """After the last byte: says so, and reads on until the peer has closed too, so that it can read everything."""

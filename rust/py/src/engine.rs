@@ -1,5 +1,6 @@
 //! The shared core and its reactors as Python sees them.
 
+use crate::tls::TlsConnection;
 use crate::{calls, changes, limits, storage};
 use iii_fast_core::calls::Wake;
 use iii_fast_core::control::{Answered, ControlInvocation};
@@ -364,14 +365,24 @@ impl Reactor {
         self.inbox.push(Command::Stop);
     }
 
-    /// Takes over a connected socket by its descriptor, which belongs to the reactor from now on.
+    /// Takes over a connected socket by its descriptor, which belongs to the reactor from now on, as its encryption does.
     #[allow(clippy::needless_pass_by_value)] // Python hands over bytes
-    fn adopt(&self, fd: RawFd, leftover: Vec<u8>, purpose_name: &str, address: &str, now_ms: u64) -> PyResult<()> {
+    #[pyo3(signature = (fd, leftover, purpose_name, address, now_ms, tls = None))]
+    fn adopt(
+        &self,
+        fd: RawFd,
+        leftover: Vec<u8>,
+        purpose_name: &str,
+        address: &str,
+        now_ms: u64,
+        tls: Option<&TlsConnection>,
+    ) -> PyResult<()> {
         // SAFETY: the caller has detached the descriptor from its socket object (`socket.detach()`), so it is open and owned
         // by nobody else.
         let socket = TcpStream::from(unsafe { OwnedFd::from_raw_fd(fd) });
         let purpose = purpose(purpose_name)?;
-        let adoption = Adoption { socket, leftover, purpose, address: address.into(), connected_at_ms: now_ms };
+        let tls = tls.map(TlsConnection::give).transpose()?;
+        let adoption = Adoption { socket, tls, leftover, purpose, address: address.into(), connected_at_ms: now_ms };
         self.inbox.adopt(&self.data, adoption);
         Ok(())
     }

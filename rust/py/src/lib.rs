@@ -7,6 +7,7 @@ mod errors;
 mod harness;
 mod limits;
 mod storage;
+mod tls;
 
 use iii_fast_core::{error, message};
 use pyo3::prelude::*;
@@ -27,6 +28,8 @@ fn control_kinds() -> Vec<&'static str> {
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<engine::Core>()?;
     module.add_class::<engine::Reactor>()?;
+    module.add_class::<tls::TlsIdentity>()?;
+    module.add_class::<tls::TlsConnection>()?;
     module.add_class::<harness::Harness>()?;
     module.add_class::<harness::StateMap>()?;
     module.add_function(wrap_pyfunction!(error_codes, module)?)?;

@@ -1,6 +1,7 @@
 //! What others ask of a reactor, from any thread, in order.
 
 use crate::poller::Waker;
+use crate::tls::TlsConnection;
 use iii_fast_core::calls::Wake;
 use iii_fast_core::control::{Answered, ControlInvocation};
 use iii_fast_core::core::{Core, Counters};
@@ -28,6 +29,8 @@ pub enum Purpose {
 pub struct Adoption {
     /// The socket.
     pub socket: TcpStream,
+    /// Its encryption, if it has one.
+    pub tls: Option<Box<TlsConnection>>,
     /// Bytes that came glued to the upgrade request.
     pub leftover: Vec<u8>,
     /// What it is for.

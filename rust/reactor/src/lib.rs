@@ -11,7 +11,9 @@ mod liveness;
 mod pausing;
 pub mod poller;
 mod reactor;
+mod secure;
 mod shield;
+pub mod tls;
 mod upstream;
 
 pub use reactor::{Reactor, Turn, reactors};

@@ -2,6 +2,7 @@
 
 use crate::inbox::Command;
 use crate::poller::{Interest, Poller};
+use crate::tls::TlsConnection;
 use iii_fast_core::calls::{Call, Outcome};
 use iii_fast_core::core::Core;
 use iii_fast_core::dispatch::Router;
@@ -47,6 +48,7 @@ struct Held {
 pub(crate) struct Link {
     pub(crate) id: SessionId,
     pub(crate) socket: TcpStream,
+    pub(crate) tls: Option<Box<TlsConnection>>,
     pub(crate) outbox: Outbox,
     pub(crate) phase: Phase,
     /// Not read for now: the outbox or the calls for Python are full.
@@ -63,10 +65,11 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(crate) fn new(id: SessionId, socket: TcpStream, now_ms: u64) -> Self {
+    pub(crate) fn new(id: SessionId, socket: TcpStream, tls: Option<Box<TlsConnection>>, now_ms: u64) -> Self {
         Link {
             id,
             socket,
+            tls,
             outbox: Outbox::default(),
             phase: Phase::Open,
             paused: false,
@@ -82,6 +85,38 @@ impl Link {
 
     /// Writes what the socket takes, within the budget. An error means the connection is lost.
     pub(crate) fn write(&mut self, now_ms: u64) -> io::Result<()> {
+        if self.tls.is_some() {
+            self.write_encrypted(now_ms)?;
+        } else {
+            self.write_plain(now_ms)?;
+        }
+        if self.phase == Phase::Closing && self.is_drained() {
+            self.phase = Phase::Closed;
+            // The peer may be gone already; reading will tell.
+            let _ = self.socket.shutdown(Shutdown::Write);
+        }
+        Ok(())
+    }
+
+    fn write_encrypted(&mut self, now_ms: u64) -> io::Result<()> {
+        let Some(tls) = &mut self.tls else { return Ok(()) };
+        let mut took = tls.write(&mut self.outbox, &mut self.socket, WRITE_BUDGET_BYTES)?;
+        if self.phase == Phase::Closing && self.outbox.is_empty() {
+            tls.close();
+            took |= tls.write(&mut self.outbox, &mut self.socket, WRITE_BUDGET_BYTES)?;
+        }
+        if took {
+            self.stalled_since_ms = now_ms;
+        }
+        Ok(())
+    }
+
+    /// Whether the socket has taken everything.
+    fn is_drained(&self) -> bool {
+        self.outbox.is_empty() && self.tls.as_ref().is_none_or(|tls| !tls.wants_write())
+    }
+
+    fn write_plain(&mut self, now_ms: u64) -> io::Result<()> {
         let mut budget = WRITE_BUDGET_BYTES;
         while !self.outbox.is_empty() && budget > 0 {
             let written = if self.outbox.is_single() {
@@ -103,17 +138,12 @@ impl Link {
                 Err(error) => return Err(error),
             }
         }
-        if self.phase == Phase::Closing && self.outbox.is_empty() {
-            self.phase = Phase::Closed;
-            // The peer may be gone already; reading will tell.
-            let _ = self.socket.shutdown(Shutdown::Write);
-        }
         Ok(())
     }
 
     /// Asks the poller for what fits the present state.
     pub(crate) fn update_interest(&mut self, poller: &Poller) -> io::Result<()> {
-        let interest = Interest { read: !self.paused, write: !self.outbox.is_empty() };
+        let interest = Interest { read: !self.paused, write: !self.is_drained() };
         if interest != self.interest {
             poller.modify(&self.socket, self.id.number(), interest)?;
             self.interest = interest;

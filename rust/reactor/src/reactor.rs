@@ -54,7 +54,9 @@ pub struct Reactor {
     ready: Vec<Ready>,
     /// Events of the last pass.
     served: usize,
-    scratch: Vec<u8>,
+    pub(crate) scratch: Vec<u8>,
+    /// What a read held once it was decrypted.
+    pub(crate) plain: Vec<u8>,
     generation: u32,
     /// Paused sessions that have room again.
     resumable: Vec<usize>,
@@ -99,6 +101,7 @@ impl Reactor {
             ready: Vec::new(),
             served: 0,
             scratch: vec![0; READ_BUDGET_BYTES],
+            plain: Vec::new(),
             generation: 0,
             resumable: Vec::new(),
             started: Instant::now(),
@@ -226,6 +229,9 @@ impl Reactor {
         if link.phase != Phase::Open {
             return self.discard(slot);
         }
+        if link.tls.is_some() {
+            return self.read_secure(slot);
+        }
         let Some(mut session) = self.sessions.get_mut(slot).and_then(Option::take) else {
             return self.drop_link(slot, BUG);
         };
@@ -289,7 +295,7 @@ impl Reactor {
         }
     }
 
-    fn write(&mut self, slot: usize) {
+    pub(crate) fn write(&mut self, slot: usize) {
         let now_ms = self.links.now_ms;
         let Some(link) = self.links.slab.get_mut(slot) else { return };
         let written = link.write(now_ms).and_then(|()| link.update_interest(&self.poller));
@@ -374,7 +380,7 @@ impl Reactor {
     }
 
     fn adopt(&mut self, adoption: Adoption) {
-        let Adoption { socket, mut leftover, purpose, address, connected_at_ms } = adoption;
+        let Adoption { socket, tls, mut leftover, purpose, address, connected_at_ms } = adoption;
         let prepared = socket.set_nonblocking(true).and_then(|()| socket.set_nodelay(true));
         self.generation = self.generation.wrapping_add(1);
         let entry = self.links.slab.vacant_entry();
@@ -384,7 +390,7 @@ impl Reactor {
             Counters::subtract(&self.core.counters.connections, 1);
             return;
         }
-        entry.insert(Link::new(id, socket, self.links.now_ms));
+        entry.insert(Link::new(id, socket, tls, self.links.now_ms));
         let role = match purpose {
             Purpose::Worker => Role::Worker(self.core.connect(id, &address, connected_at_ms)),
             Purpose::Telemetry => Role::Telemetry,
@@ -454,7 +460,7 @@ fn unix_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_millis() as u64)
 }
 
-fn retry_later(error: &io::Error) -> Result<Status, &'static str> {
+pub(crate) fn retry_later(error: &io::Error) -> Result<Status, &'static str> {
     match error.kind() {
         io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(Status::Open),
         _ => Err("connection lost"),

@@ -54,6 +54,7 @@ impl Engine {
         let (socket, address) = self.listener.accept().unwrap();
         let adoption = Adoption {
             socket,
+            tls: None,
             leftover: Vec::new(),
             purpose: Purpose::Worker,
             address: address.to_string(),

@@ -1,0 +1,54 @@
+//! Reading of connections that are encrypted; how they are written is `Link::write`'s business.
+
+use crate::link::Phase;
+use crate::reactor::{Reactor, retry_later};
+use crate::shield::{BUG, shielded};
+use crate::tls::Received;
+use std::io::Read;
+
+const LOST: &str = "connection lost";
+
+impl Reactor {
+    /// As `read`, of a link with TLS: one read of the socket, and all that was in it is served.
+    pub(crate) fn read_secure(&mut self, slot: usize) {
+        let Some(link) = self.links.slab.get_mut(slot) else { return };
+        let Some(tls) = link.tls.as_deref_mut() else { return };
+        let n = match link.socket.read(&mut self.scratch) {
+            Ok(0) => return self.drop_link(slot, "connection closed by the worker"),
+            Ok(n) => n,
+            Err(error) if retry_later(&error).is_ok() => return,
+            Err(_) => return self.drop_link(slot, LOST),
+        };
+        let mut plain = std::mem::take(&mut self.plain);
+        plain.clear();
+        let received = tls.receive(&self.scratch[..n], &mut plain);
+        self.serve_plain(slot, &mut plain);
+        self.plain = plain;
+        match received {
+            Ok(Received::Open) => {}
+            Ok(Received::Closed) => self.drop_link(slot, "connection closed by the worker"),
+            Err(error) => {
+                // The alert that says why.
+                self.write(slot);
+                self.drop_link(slot, &format!("TLS: {error}"));
+            }
+        }
+    }
+
+    fn serve_plain(&mut self, slot: usize, plain: &mut [u8]) {
+        // TLS may have something to write of its own.
+        let open = self.links.slab.get(slot).is_some_and(|link| link.phase == Phase::Open);
+        if plain.is_empty() || !open {
+            return self.write(slot);
+        }
+        let Some(mut session) = self.sessions.get_mut(slot).and_then(Option::take) else {
+            return self.drop_link(slot, BUG);
+        };
+        let status = shielded(|| session.feed(plain, &self.core, &mut self.links));
+        self.sessions[slot] = Some(session);
+        match status {
+            Some(status) => self.after_serving(slot, status),
+            None => self.drop_link(slot, BUG),
+        }
+    }
+}

@@ -1,0 +1,117 @@
+"""The worker port with a certificate: what it serves, whom it turns away, and how connections end."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests.contract.conftest import VARIANTS
+from tests.support.certificates import Certificates
+from tests.support.engine_process import EngineProcess
+from tests.support.naming import unique
+from tests.support.raw_client import connect, encode_frame, upgrade
+
+MIB = 1 << 20
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """Those of this run."""
+    return Certificates.make(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="session")
+def engine(variant: str, certificates: Certificates) -> Generator[EngineProcess]:
+    """A running engine with a certificate, shared by the tests here."""
+    with EngineProcess(*VARIANTS[variant], *certificates.flags) as started:
+        yield started
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_workers_are_served(engine: EngineProcess, certificates: Certificates, version: ssl.TLSVersion) -> None:
+    tls = certificates.client(version)
+    async with connect(engine.worker, tls=tls) as worker, connect(engine.worker, tls=tls) as caller:
+        function_id = unique("tls::echo")
+        await worker.register(function_id)
+        invocation_id = await caller.invoke(function_id, {"text": "ü"})
+        invocation = await worker.serve_one(result=[1])
+        assert invocation["data"] == {"text": "ü"}
+        assert (await caller.expect("invocationresult", invocation_id=invocation_id))["result"] == [1]
+
+
+async def test_large_messages_both_ways(engine: EngineProcess, certificates: Certificates) -> None:
+    scope, value = unique("tls"), "x" * (5 * MIB)
+    async with connect(engine.worker, tls=certificates.client()) as client:
+        set_result = await client.call("state::set", {"scope": scope, "key": "k", "value": value})
+        assert set_result["result"] == {"old_value": None, "new_value": value}
+        for _ in range(3):
+            assert (await client.call("state::get", {"scope": scope, "key": "k"}))["result"] == value
+
+
+async def test_messages_in_many_small_records(engine: EngineProcess, certificates: Certificates) -> None:
+    async with connect(engine.worker, tls=certificates.client()) as client:
+        frame = encode_frame(1, b'{"type":"ping"}')
+        for byte in frame:
+            await client.send_raw(bytes([byte]))
+        assert await client.receive() == {"type": "pong"}
+        await client.send_raw(frame * 500)
+        for _ in range(500):
+            assert await client.receive() == {"type": "pong"}
+
+
+async def test_a_peer_that_reads_late_gets_everything(engine: EngineProcess, certificates: Certificates) -> None:
+    scope, value = unique("tls"), "x" * MIB
+    async with (
+        connect(engine.worker, tls=certificates.client()) as late,
+        connect(engine.worker, tls=certificates.client()) as other,
+    ):
+        await other.call("state::set", {"scope": scope, "key": "k", "value": value})
+        asked = [await late.invoke("state::get", {"scope": scope, "key": "k"}) for _ in range(30)]
+        for _ in range(20):
+            assert await other.until_pong() == []
+        for invocation_id in asked:
+            assert (await late.expect("invocationresult", invocation_id=invocation_id))["result"] == value
+
+
+async def test_the_end_of_a_connection_is_said_in_tls_too(engine: EngineProcess, certificates: Certificates) -> None:
+    async with connect(engine.worker, tls=certificates.client()) as client:
+        await client.send_close(1000)
+        assert (await client.closed()).code == 1000
+        # Without the peer's last word this would be a BrokenResourceError.
+        assert await client.stream.receive_some(100) == b""
+
+
+@pytest.mark.parametrize("sent", [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\x16\x03\x01\x00\x05hello", b"\x00" * 300])
+async def test_who_does_not_speak_tls_is_turned_away_alone(
+    engine: EngineProcess, certificates: Certificates, sent: bytes
+) -> None:
+    async with connect(engine.worker, tls=certificates.client()) as client:
+        async with await trio.open_tcp_stream(*engine.worker) as stream:
+            await stream.send_all(sent)
+            answer = b"".join([bytes(data) async for data in stream])
+        assert b"HTTP" not in answer
+        assert await client.until_pong() == []
+
+
+async def test_who_does_not_trust_the_certificate_is_not_connected(engine: EngineProcess) -> None:
+    with pytest.raises(trio.BrokenResourceError) as refused:
+        await upgrade(engine.worker, tls=ssl.create_default_context())
+    assert isinstance(refused.value.__cause__, ssl.SSLCertVerificationError)
+
+
+async def test_a_tls_handshake_has_to_end_in_time(variant: str, certificates: Certificates, tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        "workers:\n  - name: iii-worker-manager\n    config:\n      handshake_timeout_ms: 3000\n"
+        f"      tls: {{cert_file: '{certificates.chain}', key_file: '{certificates.key}'}}\n"
+    )
+    with EngineProcess(*VARIANTS[variant], "-c", str(config)) as engine:
+        async with connect(engine.worker, tls=certificates.client()) as client:
+            async with await trio.open_tcp_stream(*engine.worker) as stream:
+                await stream.send_all(b"\x16\x03\x01\x02\x00\x01")
+                assert b"".join([bytes(data) async for data in stream]) == b""
+            assert await client.until_pong() == []
