@@ -75,6 +75,7 @@ class Code(StrEnum):
     ENQUEUE_ERROR = "enqueue_error"
     TOPIC_NOT_SET = "topic_not_set"
     NOT_FOUND = "NOT_FOUND"
+    NOT_EXPRESSIBLE = "not_expressible"
     TRIGGER_REGISTRATION_FAILED = "trigger_registration_failed"
     FUNCTION_NAMESPACE_CONFLICT = "FUNCTION_NAMESPACE_CONFLICT"
     NOT_SUPPORTED = "not_supported"

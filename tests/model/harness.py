@@ -14,13 +14,17 @@ from iii_fast import _core
 from iii_fast.contracts import Call, Changes, Limits, Outcome, SessionId
 from iii_fast.errors import WireError
 from iii_fast.native import _handlers
-from iii_fast.reference import codec_json
+from iii_fast.reference import codec_json, codec_msgpack, transcode
 from iii_fast.reference.core import Core, Payload
 from iii_fast.reference.history import Filter
 from iii_fast.reference.outbox import Outbox
 from iii_fast.reference.session import WorkerSession
 
+BINARY = 0x2
 CLOSE = 0x8
+
+MSGPACK = "msgpack "
+"""Begins what stands for a binary message among texts; its bytes follow as characters of Latin-1."""
 
 CallTuple = tuple[Any, ...]
 
@@ -37,7 +41,7 @@ class Plane(Protocol):
         """A text (``str``) or binary (``bytes``) message arrives. Does nothing when the session is closed."""
 
     def sent(self, session: SessionId) -> list[str]:
-        """Takes the messages for a session: texts, and ``close <code> <reason>`` at the end."""
+        """Takes the messages for a session: texts (see ``MSGPACK``), ``close <code> <reason>`` at the end."""
 
     def calls(self) -> list[CallTuple]:
         """Takes the calls for the control plane: the method's name and its arguments."""
@@ -160,7 +164,7 @@ def _messages(frames: bytes) -> Iterator[str]:
             (code,) = struct.unpack_from("!H", payload)
             yield f"close {code} {payload[2:].decode()}"
             return
-        yield payload.decode()
+        yield MSGPACK + payload.decode("latin-1") if opcode == BINARY else payload.decode()
 
 
 class ReferencePlane:
@@ -195,7 +199,8 @@ class ReferencePlane:
         outbox = self._outboxes.get(session)
         if outbox is None:
             return []
-        messages = list(iter(outbox.pop, None))
+        popped = iter(outbox.pop, None)
+        messages = [text if isinstance(text, str) else MSGPACK + text.decode("latin-1") for text in popped]
         if outbox.closing is not None:
             messages.append(f"close {outbox.closing.code} {outbox.closing.reason}")
             del self._outboxes[session]
@@ -228,6 +233,16 @@ class ReferencePlane:
 
     def invoke(self, ticket: int, function_id: str, data: bytes, metadata: bytes | None) -> None:
         self._core.invoke(ticket, function_id, Payload(data.decode(), None if metadata is None else metadata.decode()))
+
+
+def as_msgpack(text: str) -> str | bytes:
+    """The message as msgpack; as it is where it is no JSON object, or nothing that msgpack has."""
+    try:
+        codec_json.validate(text)
+        message = transcode.to_msgpack(text)
+    except (codec_json.JsonError, transcode.InexpressibleError):
+        return text
+    return message if codec_msgpack.is_map(message) else text
 
 
 def quote(text: str) -> str:

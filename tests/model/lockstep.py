@@ -14,13 +14,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from iii_fast.contracts import Call, Limits
-from tests.model.harness import CallTuple, Plane
+from tests.model.harness import MSGPACK, CallTuple, Plane, as_msgpack
 
 GIVEN_UUIDS = tuple(f"00000000-0000-4000-8000-00000000000{digit}" for digit in range(4))
 """Ids that programs choose themselves: they mean the same on both sides."""
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _NAME = re.compile("«[0-9]+»")
+_MSGPACK_INVOCATION = re.compile(
+    MSGPACK + ".\xa4type\xaeinvokefunction\xadinvocation_id\xd9\\$(«[0-9]+»|[0-9a-f-]{36})"
+)
 _STOPPED = "invocation_stopped"
 
 
@@ -125,13 +128,15 @@ class Lockstep:
         """One more session, with the next number."""
         return self._both("connect", lambda side: side.sessions.append(side.plane.connect()))
 
-    def receive(self, session: int, message: str | bytes) -> Said:
-        """A message arrives; names in it stand for ids."""
+    def receive(self, session: int, message: str | bytes, *, msgpack: bool = False) -> Said:
+        """A message arrives; names in it stand for ids. ``msgpack``: turned into that where it can be."""
 
         def step(side: Side) -> None:
-            side.plane.receive(side.sessions[session], side.expand(message) if isinstance(message, str) else message)
+            expanded = side.expand(message) if isinstance(message, str) else message
+            encoded = as_msgpack(expanded) if msgpack and isinstance(expanded, str) else expanded
+            side.plane.receive(side.sessions[session], encoded)
 
-        return self._both(f"from {session}: {message!r}", step)
+        return self._both(f"from {session}{' in msgpack' if msgpack else ''}: {message!r}", step)
 
     def do(self, what: str, step: Callable[[Plane, Callable[[int], int], Callable[[str], str]], object]) -> Said:
         """Any other step: gets the plane, the plane's session of a number, and the expansion of names."""
@@ -159,3 +164,5 @@ class Lockstep:
                 elif text.startswith('{"type":"invokefunction"'):
                     invocation = json.loads(text)
                     self.delivered.append((number, invocation["invocation_id"], invocation["function_id"]))
+                elif packed := _MSGPACK_INVOCATION.match(text):
+                    self.delivered.append((number, packed[1], ""))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import msgpack
 from hypothesis import strategies as st
 
 from tests.model.lockstep import GIVEN_UUIDS
@@ -167,3 +168,64 @@ binaries = st.one_of(
     ),
     st.binary(max_size=8),
 )
+
+
+msgpack_values = st.recursive(
+    st.one_of(
+        st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text(max_size=4),
+        st.binary(max_size=3),
+        st.builds(msgpack.ExtType, st.integers(-1, 127), st.binary(min_size=4, max_size=4)).filter(
+            lambda extension: extension.code != -1
+        ),
+        st.sampled_from([float("nan"), float("-inf"), -0.0, msgpack.Timestamp(1), "a" * 40, 1.5]),
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(mostly(st.text(max_size=3), st.binary(max_size=2) | st.integers(-3, 3)), inner, max_size=3),
+    ),
+    max_leaves=6,
+)
+"""What msgpack has, also what JSON does not."""
+
+
+@st.composite
+def changed(draw: st.DrawFn, message: bytes) -> bytes:
+    """The message, or one with a byte changed, or cut, or with something behind it."""
+    at = draw(st.integers(0, len(message) - 1))
+    how = draw(st.integers(0, 7))
+    if how == 0:
+        return message[:1] + message[1:at] + bytes([draw(st.integers(0, 255))]) + message[max(at, 1) + 1 :]
+    if how == 1:
+        return message[: at + 1]
+    return message + b"\xc0" if how == 2 else message
+
+
+def deep(levels: int) -> bytes:
+    """A call with a value of so many levels."""
+    head = msgpack.packb({"type": "invokefunction", "invocation_id": "deep", "function_id": "f", "data": 0})
+    return bytes(head[:-1]) + b"\x91" * levels + b"\xc0"
+
+
+msgpack_messages = st.one_of(
+    st.fixed_dictionaries(
+        {
+            "type": st.sampled_from(
+                ["invokefunction", "invokefunction", "invocationresult", "registertrigger", "ping"]
+            ),
+            "function_id": st.sampled_from(["f", "g", "engine::x", "state::set", "state::get"]),
+        },
+        optional={
+            "invocation_id": st.sampled_from(["i", *GIVEN_UUIDS]) | msgpack_values,
+            "data": msgpack_values
+            | st.builds(lambda value: {"scope": "s", "key": "k", "value": value}, msgpack_values),
+            "metadata": msgpack_values,
+            "result": msgpack_values,
+            "action": st.sampled_from([None, {"type": "void"}, {"type": "enqueue", "queue": "q"}, b"", {1: 2}]),
+        },
+    )
+    .map(lambda members: bytes(msgpack.packb(members)))
+    .flatmap(changed),
+    st.sampled_from([118, 119, 120, 100_000]).map(deep),
+    st.just(b"\x82\xa4type\xaeinvokefunction\xadinvocation_id\xa2\xffi"),
+)
+"""Binary messages that begin with a msgpack map, sound or not."""

@@ -16,6 +16,7 @@ from tests.model.lockstep import Lockstep
 from tests.model.messages import (
     binaries,
     invocations,
+    msgpack_messages,
     no_messages,
     other_messages,
     outcomes,
@@ -65,18 +66,18 @@ def disconnect(planes: Lockstep, session: int) -> None:
 
 
 @step
-def message(planes: Lockstep, session: int, text: str | bytes) -> None:
-    planes.receive(session % planes.sessions, text)
+def message(planes: Lockstep, session: int, text: str | bytes, msgpack: bool = False) -> None:
+    planes.receive(session % planes.sessions, text, msgpack=msgpack)
 
 
 @step
-def answer(planes: Lockstep, number: int, outcome: dict[str, str], by_stranger: bool) -> None:
+def answer(planes: Lockstep, number: int, outcome: dict[str, str], by_stranger: bool, msgpack: bool) -> None:
     """A worker answers something it was invoked for, or, as a stranger, something another one was."""
     if planes.delivered:
         session, invocation_id, _ = planes.delivered[number % len(planes.delivered)]
         members = "".join(f',"{name}":{text}' for name, text in outcome.items())
         text = f'{{"type":"invocationresult","invocation_id":"{invocation_id}","function_id":"f"{members}}}'
-        planes.receive((session + by_stranger) % planes.sessions, text)
+        planes.receive((session + by_stranger) % planes.sessions, text, msgpack=msgpack)
 
 
 @step
@@ -129,7 +130,7 @@ payloads = st.one_of(values, st.just('{"scope":"s","key":"k"}'), st.just('{"scop
 
 
 def message_steps(*texts: st.SearchStrategy[str]) -> list[st.SearchStrategy[Step]]:
-    return [st.builds(message, numbers, text) for text in texts]
+    return [st.builds(message, numbers, text, st.booleans()) for text in texts]
 
 
 steps: st.SearchStrategy[Step] = st.sampled_from(
@@ -139,9 +140,11 @@ steps: st.SearchStrategy[Step] = st.sampled_from(
         *message_steps(invocations, invocations, plain_invocations, plain_invocations, plain_invocations, state_calls),
         *message_steps(registrations, registrations, unregistrations, results, other_messages, no_messages),
         st.builds(message, numbers, binaries),
-        st.builds(answer, st.integers(0, 20), outcomes, st.just(False)),
-        st.builds(answer, st.integers(0, 20), outcomes, st.just(False)),
-        st.builds(answer, st.integers(0, 20), outcomes, st.booleans()),
+        st.builds(message, numbers, msgpack_messages),
+        st.builds(message, numbers, msgpack_messages),
+        st.builds(answer, st.integers(0, 20), outcomes, st.just(False), st.booleans()),
+        st.builds(answer, st.integers(0, 20), outcomes, st.just(False), st.booleans()),
+        st.builds(answer, st.integers(0, 20), outcomes, st.booleans(), st.booleans()),
         st.builds(reattach, numbers, st.integers(0, 3), st.integers(0, 3)),
         st.builds(invoke, tickets, payloads, st.none() | values),
         st.builds(settle, numbers, st.sampled_from(["i", "", "é\n", "«3»"]), st.none() | values),

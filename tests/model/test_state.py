@@ -33,7 +33,7 @@ def invocation(function: str, data: str) -> str:
     return f'{{"type":"invokefunction","invocation_id":"i","function_id":"state::{function}","data":{data}}}'
 
 
-def run(program: Sequence[Step], limits: Limits | None = None) -> Lockstep:
+def run(program: Sequence[Step], limits: Limits | None = None, *, msgpack: bool = False) -> Lockstep:
     planes = Lockstep.of(NativePlane, ReferencePlane, limits or Limits())
     planes.do("watch all", lambda plane, *_: plane.watch(None))
     planes.do("feed", lambda plane, *_: plane.begin_feed())
@@ -42,7 +42,7 @@ def run(program: Sequence[Step], limits: Limits | None = None) -> Lockstep:
     now = BEGIN_MS
     for step, argument in program:
         if isinstance(argument, str):
-            planes.receive(0, invocation(step, argument))
+            planes.receive(0, invocation(step, argument), msgpack=msgpack)
         else:
             now += argument
             planes.do(f"{step} {now}", lambda plane, *_, step=step, now=now: getattr(plane, step)(now))
@@ -78,6 +78,12 @@ def turn_pages(planes: Lockstep, scope: str) -> None:
 @given(programs(steps, 16))
 def test_programs_of_state_calls(program: list[Step]) -> None:
     run(program)
+
+
+@look
+@given(programs(steps, 16))
+def test_programs_of_state_calls_in_msgpack(program: list[Step]) -> None:
+    run(program, msgpack=True)
 
 
 @look

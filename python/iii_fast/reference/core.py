@@ -15,13 +15,14 @@ from iii_fast.reference import state_calls
 from iii_fast.reference.calls import CallQueue, Changed, Closed, Settled
 from iii_fast.reference.invocation import Caller, ControlCaller, Invocations, Pending, WorkerCaller, new_id
 from iii_fast.reference.log import Log, Then
-from iii_fast.reference.outbox import Outbox
+from iii_fast.reference.outbox import Outbox, message_len
 from iii_fast.reference.outcome import Reply, Settlement, control_outcome
 from iii_fast.reference.peer import Directory, Peer
 from iii_fast.reference.registry import Function, Registry
 from iii_fast.reference.state import State
 from iii_fast.reference.state_answer import Answer
 from iii_fast.reference.state_quotas import Quotas
+from iii_fast.reference.transcode import InexpressibleError
 from iii_fast.reference.wall_clock import WallClock
 
 
@@ -122,8 +123,11 @@ class Core:
 
         Raises ``WireError`` for limits, having sent nothing.
         """
-        # Any id the engine sends is as long as this one.
-        size = json_text.byte_len(payload.message("00000000-0000-0000-0000-000000000000", function))
+        try:
+            # Any id the engine sends is as long as this one.
+            size = message_len(function.peer.encode(payload.message("00000000-0000-0000-0000-000000000000", function)))
+        except InexpressibleError as error:
+            raise WireError(Code.NOT_EXPRESSIBLE, str(error)) from None
         limit = function.peer.message_bytes_max
         if size > limit:
             raise WireError(
@@ -140,7 +144,7 @@ class Core:
                 f"The worker has {waiting} bytes waiting to be read, the limit is {limit} bytes.",
             )
         invocation_id = new_id() if pending is None else pending.id
-        function.peer.outbox.send(payload.message(invocation_id, function))
+        function.peer.outbox.send(function.peer.encode(payload.message(invocation_id, function)))
 
     def deliver(self, pending: Pending, settlement: Settlement) -> None:
         """Gives an outcome to whoever waits for it."""
@@ -223,5 +227,5 @@ class Core:
         """Sends one wire message to a worker."""
         peer = self.directory.get(session)
         if peer is not None:
-            peer.outbox.send(message)
+            peer.push(message)
             self._give_up_if_flooded(peer)

@@ -12,14 +12,22 @@ from iii_fast.contracts import Call
 from iii_fast.errors import WireError
 from iii_fast.protocol import CONTROL_KINDS, DEFAULT_NAMESPACE, Code, Kind, function_not_found
 from iii_fast.reference import codec_json as json_text
-from iii_fast.reference import state_calls
+from iii_fast.reference import codec_msgpack, state_calls
 from iii_fast.reference.calls import Called, Message
 from iii_fast.reference.core import Core, Payload
 from iii_fast.reference.invocation import Pending, WorkerCaller, canonical_uuid
-from iii_fast.reference.message import Envelope, read_action, read_envelope, read_function_id, read_namespace
+from iii_fast.reference.message import (
+    Envelope,
+    read_action,
+    read_envelope,
+    read_function_id,
+    read_namespace,
+    read_unusable,
+)
 from iii_fast.reference.outcome import Reply, complete_error
 from iii_fast.reference.peer import Peer
 from iii_fast.reference.registry import TakenError, TooManyError
+from iii_fast.reference.transcode import InexpressibleError, to_json
 
 _PONG = f'{{"type":"{Kind.PONG}"}}'
 
@@ -29,7 +37,7 @@ def dispatch(core: Core, peer: Peer, text: str) -> trio.Event | None:
     try:
         envelope = read_envelope(text)
     except json_text.JsonError as error:
-        _broken(core, peer, text, error)
+        _unusable(core, peer, Envelope(json_text.read_lenient(text) or {}), f"Invalid JSON {error}")
         return None
     match envelope and envelope.string("type"):
         case Kind.INVOKE_FUNCTION if envelope:
@@ -43,7 +51,7 @@ def dispatch(core: Core, peer: Peer, text: str) -> trio.Event | None:
         case Kind.REATTACH if envelope:
             _reattach(core, peer, envelope)
         case Kind.PING:
-            peer.outbox.send(_PONG)
+            peer.push(_PONG)
         case Kind.REGISTER_SERVICE:
             pass
         case str(kind) if kind in CONTROL_KINDS:
@@ -55,16 +63,30 @@ def dispatch(core: Core, peer: Peer, text: str) -> trio.Event | None:
     return None
 
 
-def _broken(core: Core, peer: Peer, text: str, error: json_text.JsonError) -> None:
-    """Text that is not JSON: whoever waits for it is told, if that can be found out (rules 4 and 10)."""
-    envelope = Envelope(json_text.read_lenient(text) or {})
+def dispatch_msgpack(core: Core, peer: Peer, message: bytes) -> trio.Event | None:
+    """As ``dispatch``, for a binary message that begins with a msgpack map."""
+    try:
+        codec_msgpack.validate(message)
+        text = to_json(message)
+    except codec_msgpack.MsgpackError as error:
+        problem = f"Invalid msgpack {error}"
+    except InexpressibleError as error:
+        problem = str(error)
+    else:
+        return dispatch(core, peer, text)
+    _unusable(core, peer, read_unusable(message), problem)
+    return None
+
+
+def _unusable(core: Core, peer: Peer, envelope: Envelope, problem: str) -> None:
+    """A message that is broken: whoever waits for it is told, if that can be found out (rules 4, 10 and 25)."""
     match envelope.string("type"):
         case Kind.INVOKE_FUNCTION:
-            _refuse(peer, envelope, WireError(Code.INVALID_MESSAGE, f"Invalid JSON {error}"))
+            _refuse(peer, envelope, WireError(Code.INVALID_MESSAGE, problem))
         case Kind.INVOCATION_RESULT:
             pending = _take_pending(core, peer, envelope)
             if pending:
-                reason = f"Worker's result is not usable: Invalid JSON {error}"
+                reason = f"Worker's result is not usable: {problem}"
                 core.deliver(pending, WireError(Code.INVALID_MESSAGE, reason))
         case _:
             core.counters.messages_ignored += 1
@@ -176,7 +198,7 @@ def _register(core: Core, peer: Peer, envelope: Envelope, text: str) -> None:
         core.counters.messages_ignored += 1
     except TakenError as taken:
         owner = taken.owner.worker_id if taken.owner else ""
-        peer.outbox.send(
+        peer.push(
             f'{{"type":"{Kind.REGISTRATION_REJECTED}","code":"{Code.FUNCTION_NAMESPACE_CONFLICT}",'
             f'"namespace":"{DEFAULT_NAMESPACE}","function_id":{json_text.string_text(function_id)},'
             f'"owner_worker_id":"{owner}"}}'

@@ -11,6 +11,7 @@ from typing import Final, Literal
 from iii_fast.errors import WireError
 from iii_fast.protocol import DEFAULT_NAMESPACE, Code
 from iii_fast.reference import codec_json as json_text
+from iii_fast.reference import codec_msgpack
 
 _ARTICLES: Final[dict[json_text.Kind, str]] = {
     "null": "null",
@@ -65,6 +66,17 @@ def read_envelope(text: str) -> Envelope | None:
     json_text.validate(text)
     text = text.lstrip(" \t\n\r")
     return Envelope(json_text.members(text)) if json_text.kind(text) == "object" else None
+
+
+def read_unusable(message: bytes) -> Envelope:
+    """What of a refused msgpack message tells who is to hear of it: strings, and the ``type`` of ``action``."""
+    members = codec_msgpack.read_lenient(message) or {}
+    action = members.get("action")
+    kind = action.get("type") if isinstance(action, dict) else None
+    strings = {name: json_text.string_text(value) for name, value in members.items() if isinstance(value, str)}
+    if isinstance(kind, str):
+        strings["action"] = f'{{"type":{json_text.string_text(kind)}}}'
+    return Envelope(strings)
 
 
 def read_action(envelope: Envelope) -> Action:

@@ -20,6 +20,11 @@ class Closing:
     reason: str
 
 
+def message_len(message: str | bytes) -> int:
+    """Bytes of a message."""
+    return len(message) if isinstance(message, bytes) else json_text.byte_len(message)
+
+
 class Outbox:
     """Whatever is put in calls ``wake``; whoever writes to the peer takes it out.
 
@@ -27,7 +32,7 @@ class Outbox:
     """
 
     def __init__(self, wake: Callable[[], None] = lambda: None) -> None:
-        self._messages: deque[str] = deque()
+        self._messages: deque[str | bytes] = deque()
         self._bytes = 0
         self._wake = wake
         self.writing = 0
@@ -38,8 +43,8 @@ class Outbox:
         """Bytes that wait for the peer, frame headers included."""
         return self._bytes + self.writing
 
-    def send(self, message: str) -> None:
-        """Adds one text message; nothing follows a close."""
+    def send(self, message: str | bytes) -> None:
+        """Adds one message, text or binary; nothing follows a close."""
         if self.closing is None:
             self._messages.append(message)
             self._bytes += _framed_len(message)
@@ -51,7 +56,7 @@ class Outbox:
             self.closing = Closing(code, reason)
             self._wake()
 
-    def pop(self) -> str | None:
+    def pop(self) -> str | bytes | None:
         """Takes out the oldest message."""
         if not self._messages:
             return None
@@ -60,7 +65,7 @@ class Outbox:
         return message
 
 
-def _framed_len(message: str) -> int:
-    """Bytes of an unmasked frame with this text (RFC 6455, section 5.2)."""
-    length = json_text.byte_len(message)
+def _framed_len(message: str | bytes) -> int:
+    """Bytes of an unmasked frame with this message (RFC 6455, section 5.2)."""
+    length = message_len(message)
     return length + (2 if length < 126 else 4 if length < 1 << 16 else 10)

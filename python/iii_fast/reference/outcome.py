@@ -1,6 +1,6 @@
 """Outcomes on their way to the caller: ``invocationresult`` in each of its forms. Mirrors ``rust/core/src/outcome.rs``.
 
-Rules: docs/wire.md 10, 11 and 23.
+Rules: docs/wire.md 10, 11, 23 and 28.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from iii_fast.contracts import Outcome
 from iii_fast.errors import WireError
 from iii_fast.protocol import Code
 from iii_fast.reference import codec_json as json_text
+from iii_fast.reference.outbox import message_len
 from iii_fast.reference.peer import Peer
+from iii_fast.reference.transcode import InexpressibleError
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +44,9 @@ class Reply:
         """
         match settlement:
             case WireError():
-                self.peer.outbox.send(self._message(f',"error":{error_text(settlement)}'))
+                self.peer.outbox.send(self.peer.encode(self._message(f',"error":{error_text(settlement)}')))
             case None:
-                self.peer.outbox.send(self._message(""))
+                self.peer.outbox.send(self.peer.encode(self._message("")))
             case WorkerError(text):
                 self._send_bounded(f',"error":{text}', wrote=wrote)
             case str(text):
@@ -56,12 +58,16 @@ class Reply:
         )
 
     def _send_bounded(self, body: str, *, wrote: bool) -> None:
-        message = self._message(body)
-        size, limit = json_text.byte_len(message), self.peer.message_bytes_max
+        applied = "; the write was applied" if wrote else ""
+        try:
+            message = self.peer.encode(self._message(body))
+        except InexpressibleError as error:
+            self.send(WireError(Code.NOT_EXPRESSIBLE, f"{error}{applied}"))
+            return
+        size, limit = message_len(message), self.peer.message_bytes_max
         if size <= limit:
             self.peer.outbox.send(message)
             return
-        applied = "; the write was applied" if wrote else ""
         text = f"Result of {size} bytes exceeds what this connection can receive ({limit} bytes){applied}."
         self.send(WireError(Code.PAYLOAD_TOO_LARGE, text))
 

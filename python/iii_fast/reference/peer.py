@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from iii_fast.contracts import SessionId
 from iii_fast.reference.outbox import Outbox
+from iii_fast.reference.transcode import InexpressibleError, to_msgpack
 
 if TYPE_CHECKING:
     from iii_fast.reference.invocation import Pending
@@ -27,9 +28,21 @@ class Peer:
     worker_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     reattach_token: str = field(default_factory=lambda: str(uuid.uuid4()))
     gone: bool = False
+    speaks_msgpack: bool = False
     functions: dict[str, Function] = field(default_factory=dict)
     calling: dict[str, Pending] = field(default_factory=dict)
     executing: dict[str, Pending] = field(default_factory=dict)
+
+    def encode(self, message: str) -> str | bytes:
+        """A message in the codec of the peer's last one. Raises ``InexpressibleError``."""
+        return to_msgpack(message) if self.speaks_msgpack else message
+
+    def push(self, message: str) -> None:
+        """Sends what the peer did not ask for; as JSON text when msgpack cannot express it (rule 28)."""
+        try:
+            self.outbox.send(self.encode(message))
+        except InexpressibleError:
+            self.outbox.send(message)
 
 
 class Directory:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import trio
 
 from iii_fast.protocol import TELEMETRY_PREFIXES
+from iii_fast.reference.codec_msgpack import is_map
 from iii_fast.reference.core import Core
-from iii_fast.reference.dispatch import dispatch
+from iii_fast.reference.dispatch import dispatch, dispatch_msgpack
 from iii_fast.reference.peer import Peer
 
 
@@ -21,7 +22,7 @@ class WorkerSession:
         self._core = core
 
     def receive(self, message: str | bytes) -> trio.Event | None:
-        """Serves one WebSocket message: text, or the bytes of a binary one (rule 3).
+        """Serves one WebSocket message: text, or the bytes of a binary one (rules 3 and 24).
 
         Returns what has to happen before the next one may be served, if anything: a registration takes effect first,
         and whoever adds to what waits for the disk waits while that is too much.
@@ -29,18 +30,25 @@ class WorkerSession:
         if self.peer.gone:
             return None
         self._core.counters.messages_in += 1
+        if isinstance(message, bytes) and message.startswith(TELEMETRY_PREFIXES):
+            count_telemetry(self._core, message)
+            return None
+        before = self._core.log.position
+        self.peer.speaks_msgpack = isinstance(message, bytes) and is_map(message)
+        if isinstance(message, bytes) and self.peer.speaks_msgpack:
+            handled = dispatch_msgpack(self._core, self.peer, message)
+        else:
+            handled = self._receive_text(message)
+        return self._core.log.room() if self._core.log.position > before else handled
+
+    def _receive_text(self, message: str | bytes) -> trio.Event | None:
         if isinstance(message, bytes):
-            if message.startswith(TELEMETRY_PREFIXES):
-                count_telemetry(self._core, message)
-                return None
             try:
                 message = message.decode()
             except UnicodeDecodeError:
                 self._core.counters.messages_ignored += 1
                 return None
-        before = self._core.log.position
-        handled = dispatch(self._core, self.peer, message) if message else None
-        return self._core.log.room() if self._core.log.position > before else handled
+        return dispatch(self._core, self.peer, message) if message else None
 
     def end(self, reason: str) -> None:
         """The connection is gone."""

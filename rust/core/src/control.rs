@@ -3,15 +3,16 @@
 use crate::calls::{Call, Outcome};
 use crate::codec::json;
 use crate::core::Core;
-use crate::dispatch::{self, Request, Router};
+use crate::dispatch::{self, Router};
 use crate::error::WireError;
 use crate::invocation::CallerRef;
 use crate::log::Progress;
-use crate::outcome::{Reply, Settlement, give_up_if_flooded, write};
+use crate::outcome::{Reply, Settlement, give_up_if_flooded, push, write};
 use crate::parts::Parts;
 use crate::peer::SessionId;
 use crate::registry::Provider;
 use crate::remote::Caller;
+use crate::request::{self, Request};
 use crate::state::{self, StateCall};
 use std::sync::atomic::Ordering;
 
@@ -88,10 +89,11 @@ impl Core {
         let baggage = baggage.as_deref().map(json_string);
         let request =
             Request::from_parts(&function, data, metadata.as_deref(), traceparent.as_deref(), baggage.as_deref());
-        dispatch::check_size(&request, &callee)?;
+        let request = request.encoded(callee.codec())?;
+        request::check_size(&request, &callee)?;
         let caller = CallerRef::Control(*ticket);
         let Ok(id) = self.invocations.begin(None, "", &caller, function.clone()) else { return Ok(()) };
-        let sent = dispatch::send(self, router, &callee, &request, &id);
+        let sent = request::send(self, router, &callee, &request, &id);
         if sent.is_err() && self.invocations.withdraw(&id).is_some() { sent } else { Ok(()) }
     }
 
@@ -110,6 +112,7 @@ impl Core {
             invocation_id: invocation_id.as_bytes(),
             function_id: function_id.as_bytes(),
             message_bytes_max: peer.message_bytes_max.load(Ordering::Relaxed),
+            codec: peer.codec(),
         };
         let Some(outbox) = router.outbox(session, None) else { return };
         match answered {
@@ -124,8 +127,9 @@ impl Core {
 
     /// Sends one message to a worker.
     pub fn push(&self, session: SessionId, message: &[u8], router: &mut impl Router) {
+        let Some(peer) = self.directory.get(session) else { return };
         if let Some(outbox) = router.outbox(session, None) {
-            outbox.text(message);
+            push(outbox, peer.codec(), message);
             let waiting = outbox.len();
             give_up_if_flooded(self, router, session, waiting);
         }

@@ -11,11 +11,11 @@ use crate::invocation::{BeginError, CallerRef, InvocationId};
 use crate::log::{Progress, Receipt};
 use crate::message::{self, Action, Envelope, Kind, string};
 use crate::outbox::Outbox;
-use crate::outcome::{IdText, Reply, Settlement, complete_error, deliver};
-use crate::parts::Parts;
+use crate::outcome::{Reply, Settlement, complete_error, deliver, push};
 use crate::peer::{Peer, SessionId};
 use crate::registry::{Function, Provider, Refusal};
 use crate::remote::{Caller, Pipeline, Remote};
+use crate::request::{Request, check_size, send};
 use crate::state::{self, StateCall};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -83,7 +83,7 @@ impl<R: Router> Dispatch<'_, R> {
             Some(Kind::Reattach) => self.reattach(&envelope),
             Some(Kind::Ping) => {
                 if let Some(outbox) = self.router.outbox(self.peer.session, None) {
-                    outbox.text(b"{\"type\":\"pong\"}");
+                    push(outbox, self.peer.codec(), b"{\"type\":\"pong\"}");
                 }
             }
             Some(Kind::RegisterService) => {}
@@ -97,22 +97,26 @@ impl<R: Router> Dispatch<'_, R> {
         None
     }
 
-    fn ignored(&self) {
+    pub(crate) fn ignored(&self) {
         Counters::add(&self.core.counters.messages_ignored, 1);
     }
 
-    /// Text that is not JSON: whoever waits for it is told, if that can be found out.
+    /// Text that is not JSON.
     #[cold]
     fn broken(&mut self, text: &str, error: &JsonError) {
         let Some(envelope) = Envelope::read_lenient(text) else { return self.ignored() };
-        let problem = format!("Invalid JSON {error}");
+        self.unusable(&envelope, format!("Invalid JSON {error}"));
+    }
+
+    /// A message that cannot be used: whoever waits for it is told, if that can be found out.
+    pub(crate) fn unusable(&mut self, envelope: &Envelope<'_>, problem: String) {
         match envelope.kind() {
             Some(Kind::InvokeFunction) => {
-                self.refuse(&envelope, &WireError::new(code::INVALID_MESSAGE, problem));
+                self.refuse(envelope, &WireError::new(code::INVALID_MESSAGE, problem));
             }
             Some(Kind::InvocationResult) => {
                 let problem = format!("Worker's result is not usable: {problem}");
-                self.settle(&envelope, Settlement::Error(&WireError::new(code::INVALID_MESSAGE, problem)));
+                self.settle(envelope, Settlement::Error(&WireError::new(code::INVALID_MESSAGE, problem)));
             }
             _ => self.ignored(),
         }
@@ -175,6 +179,7 @@ impl<R: Router> Dispatch<'_, R> {
             invocation_id: invocation_id.as_bytes(),
             function_id: function_id.as_bytes(),
             message_bytes_max: self.peer.message_bytes_max.load(Ordering::Relaxed),
+            codec: self.peer.codec(),
         }
     }
 
@@ -233,8 +238,8 @@ impl<R: Router> Dispatch<'_, R> {
         invocation_id: Option<&str>,
         function: Arc<Function>,
     ) -> Result<(), WireError> {
-        let request = Request::new(envelope, &function);
         let callee = function.peer.clone();
+        let request = Request::new(envelope, &function).encoded(callee.codec())?;
         check_size(&request, &callee)?;
         let Some(own_id) = invocation_id else {
             // Nobody waits, so there is no entry: a worker that never answers void calls costs nothing.
@@ -330,7 +335,7 @@ impl<R: Router> Dispatch<'_, R> {
         json::write_string(&mut message, &owner);
         message.push(b'}');
         if let Some(outbox) = self.router.outbox(self.peer.session, None) {
-            outbox.text(&message);
+            push(outbox, self.peer.codec(), &message);
         }
     }
 
@@ -349,45 +354,6 @@ impl<R: Router> Dispatch<'_, R> {
     }
 }
 
-/// Sends a request to the worker that is to execute it. On an error nothing was sent.
-pub(crate) fn send(
-    core: &Core,
-    router: &mut impl Router,
-    callee: &Peer,
-    request: &Request<'_>,
-    id: &InvocationId,
-) -> Result<(), WireError> {
-    // Looked at after the entry was made: clean-up marks the worker gone first and looks for entries then.
-    let gone = || WireError::new(code::INVOCATION_STOPPED, "Invocation stopped");
-    if callee.is_gone() {
-        return Err(gone());
-    }
-    let outbox_bytes_max = core.limits.outbox_bytes_max;
-    let waiting_elsewhere = callee.outbox_bytes.load(Ordering::Relaxed);
-    let outbox = router.outbox(callee.session, Some(*id)).ok_or_else(gone)?;
-    let waiting = outbox.len().max(waiting_elsewhere);
-    if waiting + request.size() > outbox_bytes_max {
-        return Err(WireError::new(
-            code::WORKER_OVERLOADED,
-            format!("The worker has {waiting} bytes waiting to be read, the limit is {outbox_bytes_max} bytes."),
-        ));
-    }
-    request.write(outbox, id);
-    Ok(())
-}
-
-/// Whether the worker can receive the request.
-pub(crate) fn check_size(request: &Request<'_>, callee: &Peer) -> Result<(), WireError> {
-    let (len, max) = (request.size(), callee.message_bytes_max.load(Ordering::Relaxed));
-    if len <= max {
-        return Ok(());
-    }
-    Err(WireError::new(
-        code::PAYLOAD_TOO_LARGE,
-        format!("Invocation of {len} bytes exceeds what the worker can receive ({max} bytes)."),
-    ))
-}
-
 pub(crate) fn not_found(function_id: &str) -> WireError {
     WireError::new(code::FUNCTION_NOT_FOUND, format!("Function {function_id} not found in namespace default."))
 }
@@ -403,80 +369,5 @@ fn refused(error: &BeginError, own_id: &str, max: u32) -> WireError {
             code::TOO_MANY_INVOCATIONS,
             format!("This connection has {count} invocations in flight, the limit is {max}."),
         ),
-    }
-}
-
-/// `invokefunction` as the executing worker sees it.
-pub struct Request<'a> {
-    function_id: &'a str,
-    data: &'a str,
-    metadata: Option<&'a str>,
-    traceparent: Option<&'a str>,
-    baggage: Option<&'a str>,
-}
-
-impl<'a> Request<'a> {
-    const HEAD: &'static [u8] = b"{\"type\":\"invokefunction\",\"invocation_id\":";
-    const FUNCTION: &'static [u8] = b",\"function_id\":";
-    const DATA: &'static [u8] = b",\"data\":";
-    const METADATA: &'static [u8] = b",\"metadata\":";
-    const TRACEPARENT: &'static [u8] = b",\"traceparent\":";
-    const BAGGAGE: &'static [u8] = b",\"baggage\":";
-    const ID_BYTES: usize = 38;
-
-    fn new(envelope: &Envelope<'a>, function: &'a Function) -> Self {
-        Request {
-            function_id: &function.id_json,
-            data: envelope.data(),
-            metadata: Envelope::non_null(envelope.metadata),
-            traceparent: Envelope::string_or_absent(envelope.traceparent),
-            baggage: Envelope::string_or_absent(envelope.baggage),
-        }
-    }
-
-    /// From JSON texts.
-    pub(crate) fn from_parts(
-        function: &'a Function,
-        data: &'a str,
-        metadata: Option<&'a str>,
-        traceparent: Option<&'a str>,
-        baggage: Option<&'a str>,
-    ) -> Self {
-        Request { function_id: &function.id_json, data, metadata, traceparent, baggage }
-    }
-
-    fn optional(&self) -> [(&'static [u8], Option<&'a str>); 3] {
-        [(Self::METADATA, self.metadata), (Self::TRACEPARENT, self.traceparent), (Self::BAGGAGE, self.baggage)]
-    }
-
-    /// Bytes of the message.
-    pub fn size(&self) -> usize {
-        let optional: usize =
-            self.optional().iter().filter_map(|(name, value)| value.map(|value| name.len() + value.len())).sum();
-        Self::HEAD.len()
-            + Self::ID_BYTES
-            + Self::FUNCTION.len()
-            + self.function_id.len()
-            + Self::DATA.len()
-            + self.data.len()
-            + optional
-            + 1
-    }
-
-    fn write(&self, outbox: &mut Outbox, id: &InvocationId) {
-        let out = outbox.begin_text(self.size());
-        out.bytes(Self::HEAD);
-        out.bytes(IdText::new(id).bytes());
-        out.bytes(Self::FUNCTION);
-        out.bytes(self.function_id.as_bytes());
-        out.bytes(Self::DATA);
-        out.bytes(self.data.as_bytes());
-        for (name, value) in self.optional() {
-            if let Some(value) = value {
-                out.bytes(name);
-                out.bytes(value.as_bytes());
-            }
-        }
-        out.bytes(b"}");
     }
 }

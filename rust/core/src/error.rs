@@ -59,13 +59,15 @@ pub mod code {
     pub const STORAGE_UNAVAILABLE: &str = "STORAGE_UNAVAILABLE";
     /// Older changes than those that are remembered.
     pub const HISTORY_LOST: &str = "HISTORY_LOST";
+    /// Something that the receiver's codec does not have.
+    pub const NOT_EXPRESSIBLE: &str = "not_expressible";
     /// Fills a worker's error that has no code.
     pub const UNKNOWN: &str = "UNKNOWN";
     /// A function id that is taken (`registrationrejected`).
     pub const FUNCTION_NAMESPACE_CONFLICT: &str = "FUNCTION_NAMESPACE_CONFLICT";
 
     /// All of them.
-    pub const ALL: [&str; 21] = [
+    pub const ALL: [&str; 22] = [
         FUNCTION_NOT_FOUND,
         INVOCATION_STOPPED,
         INVALID_MESSAGE,
@@ -85,6 +87,7 @@ pub mod code {
         STORAGE_FAILED,
         STORAGE_UNAVAILABLE,
         HISTORY_LOST,
+        NOT_EXPRESSIBLE,
         UNKNOWN,
         FUNCTION_NAMESPACE_CONFLICT,
     ];

@@ -68,6 +68,11 @@ impl Outbox {
         self.begin_text(message.len()).bytes(message);
     }
 
+    /// A whole binary message.
+    pub fn binary(&mut self, message: &[u8]) {
+        self.frame(ws::OPCODE_BINARY, message);
+    }
+
     /// A whole message or control frame.
     pub fn frame(&mut self, opcode: u8, payload: &[u8]) {
         self.begin(opcode, payload.len()).bytes(payload);

@@ -2,6 +2,8 @@
 
 use crate::calls::{Call, Outcome};
 use crate::codec::json::{self, JsonKind, Members};
+use crate::codec::transcode::{self, Inexpressible, What};
+use crate::codec::{Codec, msgpack};
 use crate::core::Core;
 use crate::dispatch::Router;
 use crate::error::{WireError, code};
@@ -75,6 +77,8 @@ pub struct Reply<'a> {
     pub function_id: &'a [u8],
     /// Largest message the receiver takes, bytes.
     pub message_bytes_max: usize,
+    /// What the receiver speaks.
+    pub codec: Codec,
 }
 
 impl Reply<'_> {
@@ -94,6 +98,9 @@ impl Reply<'_> {
 
     /// A result with a body. `written`: the call has changed state, which a refusal must not hide.
     pub fn result(&self, outbox: &mut Outbox, body: &impl Body, written: bool) {
+        if self.codec == Codec::Msgpack {
+            return self.msgpack(outbox, RESULT, |out| body.write_to(out), Some(written));
+        }
         let len = self.frame_bytes() + RESULT.len() + body.size();
         if len > self.message_bytes_max {
             return self.error(outbox, &too_large(len, self.message_bytes_max, written));
@@ -106,7 +113,28 @@ impl Reply<'_> {
 
     /// A result without a body: the function returned nothing.
     pub fn nothing(&self, outbox: &mut Outbox) {
+        if self.codec == Codec::Msgpack {
+            return self.msgpack(outbox, b"", |_| {}, None);
+        }
         self.begin(outbox, self.frame_bytes()).bytes(TAIL);
+    }
+
+    /// The message as msgpack. A body that has a bound and is too large, or that msgpack cannot express, becomes an error;
+    /// `bounded` has none or says whether state was changed.
+    fn msgpack(&self, outbox: &mut Outbox, name: &[u8], body: impl FnOnce(&mut Vec<u8>), bounded: Option<bool>) {
+        let mut text = [HEAD, self.invocation_id, FUNCTION, self.function_id, name].concat();
+        body(&mut text);
+        text.bytes(TAIL);
+        let error = match (message_to_msgpack(&text), bounded) {
+            (Ok(message), Some(written)) if message.len() > self.message_bytes_max => {
+                too_large(message.len(), self.message_bytes_max, written)
+            }
+            (Ok(message), _) => return outbox.binary(&message),
+            (Err(error), Some(written)) => not_expressible(&error, written),
+            // Not for what the engine makes itself: its texts are strings.
+            (Err(_), None) => return outbox.text(&text),
+        };
+        self.error(outbox, &error);
     }
 
     /// An error of the engine; always small enough.
@@ -116,6 +144,9 @@ impl Reply<'_> {
 
     /// An error object of a function, as JSON text.
     pub fn error_object(&self, outbox: &mut Outbox, object: &[u8]) {
+        if self.codec == Codec::Msgpack {
+            return self.msgpack(outbox, ERROR, |out| out.bytes(object), Some(false));
+        }
         let len = self.frame_bytes() + ERROR.len() + object.len();
         if len > self.message_bytes_max {
             return self.error(outbox, &too_large(len, self.message_bytes_max, false));
@@ -124,6 +155,9 @@ impl Reply<'_> {
     }
 
     fn put_error(&self, outbox: &mut Outbox, object: &[u8]) {
+        if self.codec == Codec::Msgpack {
+            return self.msgpack(outbox, ERROR, |out| out.bytes(object), None);
+        }
         let len = self.frame_bytes() + ERROR.len() + object.len();
         let out = self.begin(outbox, len);
         out.bytes(ERROR);
@@ -132,8 +166,38 @@ impl Reply<'_> {
     }
 }
 
+/// A message of the engine's making, from the JSON text that says the same.
+///
+/// # Errors
+/// A number in it that msgpack does not have.
+pub fn message_to_msgpack(text: &[u8]) -> Result<Vec<u8>, Inexpressible> {
+    let malformed = |_| Inexpressible { path: String::new(), what: What::Malformed };
+    let text = simdutf8::basic::from_utf8(text).map_err(malformed)?;
+    transcode::to_msgpack(text).map_err(|error| error.within(""))
+}
+
+/// A message that its receiver has not asked for, from its JSON text. What msgpack cannot express goes as text.
+pub fn push(outbox: &mut Outbox, codec: Codec, text: &[u8]) {
+    match codec {
+        Codec::Json => outbox.text(text),
+        Codec::Msgpack => match message_to_msgpack(text) {
+            Ok(message) => outbox.binary(&message),
+            Err(_) => outbox.text(text),
+        },
+    }
+}
+
+/// A payload cannot be told to a peer of the other codec.
+pub fn not_expressible(error: &Inexpressible, written: bool) -> WireError {
+    WireError::new(code::NOT_EXPRESSIBLE, format!("{error}{}", applied(written)))
+}
+
+fn applied(written: bool) -> &'static str {
+    if written { "; the write was applied" } else { "" }
+}
+
 fn too_large(len: usize, max: usize, written: bool) -> WireError {
-    let suffix = if written { "; the write was applied" } else { "" };
+    let suffix = applied(written);
     WireError::new(
         code::PAYLOAD_TOO_LARGE,
         format!("Result of {len} bytes exceeds what this connection can receive ({max} bytes){suffix}."),
@@ -193,11 +257,15 @@ pub fn fail_held(held: &mut Outbox, error: &WireError) -> Outbox {
     let mut rest = bytes.as_slice();
     while let Some((message, after)) = ws::split_frame(rest) {
         rest = after;
-        let envelope = std::str::from_utf8(message).ok().and_then(|text| Envelope::read(text).ok());
-        let Some(envelope) = envelope else { continue };
+        let codec = if msgpack::is_map(message) { Codec::Msgpack } else { Codec::Json };
+        let text = match codec {
+            Codec::Json => std::str::from_utf8(message).ok().map(Cow::Borrowed),
+            Codec::Msgpack => transcode::to_json(message).ok().map(Cow::Owned),
+        };
+        let Some(Ok(envelope)) = text.as_deref().map(Envelope::read) else { continue };
         if let (Some(invocation_id), Some(function_id)) = (envelope.invocation_id, envelope.function_id) {
             let (invocation_id, function_id) = (invocation_id.as_bytes(), function_id.as_bytes());
-            Reply { invocation_id, function_id, message_bytes_max: usize::MAX }.error(&mut failed, error);
+            Reply { invocation_id, function_id, message_bytes_max: usize::MAX, codec }.error(&mut failed, error);
         }
     }
     failed
@@ -226,6 +294,7 @@ pub fn deliver(core: &Core, router: &mut impl Router, id: &InvocationId, pending
                 invocation_id: own_id.as_ref().map_or(text.bytes(), |own| own.as_bytes()),
                 function_id: pending.function.id_json.as_bytes(),
                 message_bytes_max: peer.message_bytes_max.load(Ordering::Relaxed),
+                codec: peer.codec(),
             };
             let Some(outbox) = router.outbox(peer.session, None) else { return };
             write(&reply, outbox, outcome);
@@ -257,5 +326,55 @@ fn owned(outcome: Settlement<'_>) -> Outcome {
         Settlement::Result(body) => Outcome::Result(body.map(Into::into)),
         Settlement::ErrorObject(object) => Outcome::WorkerError(String::from_utf8_lossy(object).into()),
         Settlement::Error(error) => Outcome::Error(error.clone()),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// What waits, as JSON text; each with its opcode.
+    fn waiting(outbox: &mut Outbox) -> Vec<(u8, String)> {
+        let bytes = outbox.take_bytes();
+        let mut rest = bytes.as_slice();
+        let mut all = Vec::new();
+        while let Some((message, after)) = ws::split_frame(rest) {
+            let text = match rest[0] & 0x0f {
+                ws::OPCODE_BINARY => transcode::to_json(message).unwrap(),
+                _ => String::from_utf8(message.to_vec()).unwrap(),
+            };
+            all.push((rest[0] & 0x0f, text));
+            rest = after;
+        }
+        all
+    }
+
+    #[test]
+    fn replies_that_cannot_be_given_become_errors_in_their_codec() {
+        let mut held = Outbox::default();
+        for (codec, id) in [(Codec::Json, &b"\"a\""[..]), (Codec::Msgpack, b"\"b\""), (Codec::Json, b"\"c\"")] {
+            let reply = Reply { invocation_id: id, function_id: b"\"f\"", message_bytes_max: 1000, codec };
+            reply.result(&mut held, &&b"{\"old_value\":null}"[..], true);
+        }
+        let mut failed = fail_held(&mut held, &WireError::new(code::STORAGE_FAILED, "why"));
+        let error = |id| {
+            let ids = format!("\"invocation_id\":\"{id}\",\"function_id\":\"f\"");
+            format!(
+                "{{\"type\":\"invocationresult\",{ids},\"error\":{{\"code\":\"STORAGE_FAILED\",\"message\":\"why\"}}}}"
+            )
+        };
+        let expected = [(ws::OPCODE_TEXT, error("a")), (ws::OPCODE_BINARY, error("b")), (ws::OPCODE_TEXT, error("c"))];
+        assert_eq!(waiting(&mut failed), expected);
+    }
+
+    #[test]
+    fn what_msgpack_cannot_express_is_pushed_as_text() {
+        let mut outbox = Outbox::default();
+        for text in [&b"{\"n\":1}"[..], b"{\"n\":1e400}"] {
+            push(&mut outbox, Codec::Msgpack, text);
+        }
+        let expected = [(ws::OPCODE_BINARY, "{\"n\":1}".to_owned()), (ws::OPCODE_TEXT, "{\"n\":1e400}".to_owned())];
+        assert_eq!(waiting(&mut outbox), expected);
     }
 }

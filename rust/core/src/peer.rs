@@ -1,5 +1,6 @@
 //! What several sessions need to know of one worker connection, shared between reactors.
 
+use crate::codec::Codec;
 use parking_lot::{Mutex, RwLock};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -64,6 +65,8 @@ pub struct Peer {
     pub executing: AtomicU32,
     /// Largest message it can receive.
     pub message_bytes_max: AtomicUsize,
+    /// Whether its last message was msgpack.
+    speaks_msgpack: AtomicBool,
     /// Bytes in its outbox, as its reactor last saw them.
     pub outbox_bytes: AtomicUsize,
     /// Calls of it that wait for the server that keeps state, and how large the replies to expect are, bytes. Its reactor's.
@@ -91,10 +94,26 @@ impl Peer {
             calling: AtomicU32::new(0),
             executing: AtomicU32::new(0),
             message_bytes_max: AtomicUsize::new(message_bytes_max),
+            speaks_msgpack: AtomicBool::new(false),
             outbox_bytes: AtomicUsize::new(0),
             awaited: AtomicUsize::new(0),
             reply_bytes: AtomicUsize::new(REPLY_BYTES_FIRST),
             functions: Mutex::default(),
+        }
+    }
+
+    /// The codec of its last message, in which it is answered.
+    #[inline]
+    pub fn codec(&self) -> Codec {
+        if self.speaks_msgpack.load(Ordering::Relaxed) { Codec::Msgpack } else { Codec::Json }
+    }
+
+    /// A message of it came in this codec.
+    #[inline]
+    pub(crate) fn note_codec(&self, codec: Codec) {
+        // Looked at first: others read the same line of memory.
+        if self.codec() != codec {
+            self.speaks_msgpack.store(codec == Codec::Msgpack, Ordering::Relaxed);
         }
     }
 

@@ -1,5 +1,6 @@
 //! One connection's protocol state: bytes in, messages served, replies in outboxes. Knows no socket.
 
+use crate::codec::{Codec, msgpack};
 use crate::core::{Core, Counters};
 use crate::dispatch::{Dispatch, Router};
 use crate::peer::{Peer, SessionId};
@@ -96,15 +97,21 @@ struct Inbound<'a, R: Router> {
 impl<R: Router> Inbound<'_, R> {
     fn worker_message(&mut self, peer: &Arc<Peer>, message: Message<'_>) {
         let text = match message {
-            Message::Text("") => return,
-            Message::Text(text) => text,
+            Message::Text(text) => Some(text),
             Message::Binary(bytes) if is_telemetry(bytes) => return self.telemetry(bytes),
-            Message::Binary(bytes) => match simdutf8::basic::from_utf8(bytes) {
-                Ok(text) => text,
-                Err(_) => return Counters::add(&self.core.counters.messages_ignored, 1),
-            },
+            Message::Binary(bytes) if msgpack::is_map(bytes) => {
+                peer.note_codec(Codec::Msgpack);
+                *self.awaited = Dispatch { core: self.core, router: self.router, peer }.msgpack_message(bytes);
+                return;
+            }
+            Message::Binary(bytes) => simdutf8::basic::from_utf8(bytes).ok(),
         };
-        *self.awaited = Dispatch { core: self.core, router: self.router, peer }.message(text);
+        peer.note_codec(Codec::Json);
+        match text {
+            Some("") => {}
+            Some(text) => *self.awaited = Dispatch { core: self.core, router: self.router, peer }.message(text),
+            None => Counters::add(&self.core.counters.messages_ignored, 1),
+        }
     }
 
     fn telemetry(&self, bytes: &[u8]) {

@@ -1,3 +1,14 @@
-//! Payload codecs. JSON is read as text with spans, never as a tree.
+//! Payload codecs: both are read as spans of what came, never as a tree, and turned into each other in one pass.
 
 pub mod json;
+pub mod msgpack;
+pub mod transcode;
+
+/// How a message, and all in it, is encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Codec {
+    /// Text messages; binary ones that begin with no msgpack map.
+    Json,
+    /// Binary messages that begin with a msgpack map.
+    Msgpack,
+}

@@ -203,7 +203,7 @@ fn tell(core: &Core, router: &mut impl Router, caller: &Caller, result: &Told<'_
         Caller::Worker { peer, ids, split } => {
             let (invocation_id, function_id) = ids.as_bytes().split_at(*split as usize);
             let message_bytes_max = peer.message_bytes_max.load(Ordering::Relaxed);
-            let reply = Reply { invocation_id, function_id, message_bytes_max };
+            let reply = Reply { invocation_id, function_id, message_bytes_max, codec: peer.codec() };
             let Some(outbox) = router.outbox(peer.session, None) else { return };
             let before = outbox.len();
             match result {
