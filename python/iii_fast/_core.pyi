@@ -11,6 +11,8 @@ __all__ = [
     "Harness",
     "Reactor",
     "StateMap",
+    "TlsConnection",
+    "TlsIdentity",
     "backup_directory",
     "control_kinds",
     "error_codes",
