@@ -59,12 +59,11 @@ def tree(path: Path) -> ast.Module:
 
 # Who may import whom (Python)
 
-BELOW: Final = frozenset({"contracts", "protocol", "errors", "config", "clock", "jsontext", "http_message"})
+BELOW: Final = frozenset({"contracts", "protocol", "errors", "config", "clock", "jsontext"})
 
 ROOMS: Final[dict[str, frozenset[str]]] = {
     "errors": frozenset(),
     "protocol": frozenset(),
-    "http_message": frozenset(),
     "clock": frozenset(),
     "_core": frozenset({"contracts"}),
     "contracts": frozenset({"errors"}),

@@ -21,6 +21,8 @@ from iii_fast.protocol import Code
 
 logger = logging.getLogger(__name__)
 
+STATE_PREFIX: Final = "state::"
+"""Functions of this name belong to the data plane; no worker can have one."""
 ENGINE_SESSION: Final[SessionId] = -1
 """``Call.session`` of an invocation that the engine itself makes; no backend hands out negative sessions."""
 
@@ -41,6 +43,10 @@ class Broker:
     def waiting(self) -> int:
         """How many invocations of the engine itself are under way."""
         return len(self._waiting)
+
+    def provides(self, function_id: str) -> bool:
+        """Whether the engine itself provides a function."""
+        return function_id in self._functions or function_id.startswith(STATE_PREFIX)
 
     def begin(
         self,

@@ -22,6 +22,31 @@ Outcome: TypeAlias = bytes | WireError | None
 
 
 @dataclass(frozen=True, slots=True)
+class HttpLimits:
+    """Bounds of http clients; all but the last two are of each connection. Reasons are in ARCHITECTURE.md.
+
+    A request that takes longer than ``leave_ms`` ends when its client closes or half-closes the connection.
+    A connection that ends is still read for a while (``linger``): closing at once would reset it and destroy the last
+    response before the client has read it. With more than ``outbox_bytes_max`` waiting for a client its next request is
+    not begun. Requests beyond ``requests_max`` wait for a place.
+    """
+
+    head_bytes_max: int = 64 << 10
+    body_bytes_max: int = 1 << 20
+    outbox_bytes_max: int = 256 << 10
+    head_ms: int = 10_000
+    body_ms: int = 30_000
+    idle_ms: int = 75_000
+    write_ms: int = 30_000
+    leave_ms: int = 1_000
+    linger_ms: int = 2_000
+    linger_bytes_max: int = 4 << 20
+    request_ms: int = 30_000
+    connections_max: int = 4_096
+    requests_max: int = 1_024
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """Every bound of the data plane. Units are in the names; reasons are in ARCHITECTURE.md, section Limits."""
 
@@ -46,6 +71,7 @@ class Limits:
     total_bytes_max: int | None = None
     # Changes that wait for the disk; whoever adds to them is not read beyond that.
     log_bytes_max: int = 64 << 20
+    http: HttpLimits = HttpLimits()
 
 
 SyncLevel: TypeAlias = Literal["always", "interval", "never"]
@@ -159,6 +185,49 @@ class Call:
     baggage: str | None = None
 
 
+ExchangeId: TypeAlias = tuple[int, int]
+"""One http request under way: its connection, and its number there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A bound ``http`` trigger. ``id`` is any number, unique among routes.
+
+    The backend calls the function of a ``direct`` route by itself; it asks ``Control.requested`` about others.
+    ``method`` is in upper case. ``metadata`` is JSON text.
+    """
+
+    id: int
+    method: str
+    api_path: str
+    function_id: str
+    metadata: bytes | None = None
+    direct: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A request's answer: what a function's ``result`` means (JSON text).
+
+    ``document``: the body of the response object is sent as JSON, whatever its content type says.
+    """
+
+    result: bytes | None
+    document: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A request's answer: an error envelope."""
+
+    status: int
+    code: str
+    message: str
+
+
+HttpAnswer: TypeAlias = Answered | Refused
+
+
 @dataclass(frozen=True, slots=True)
 class FunctionInfo:
     """One registered function of a worker; ``registration`` is the ``registerfunction`` message as it came."""
@@ -191,6 +260,7 @@ class Stats:
     telemetry_frames: int = 0
     telemetry_bytes: int = 0
     storage: StorageStats = StorageStats()
+    http_connections: int = 0
 
 
 class Control(Protocol):
@@ -210,6 +280,16 @@ class Control(Protocol):
 
     def advanced(self) -> None:
         """There may be more in the change feed than before. Only after ``Backend.begin_feed``; told once for many."""
+
+    def requested(self, exchange: ExchangeId, route: int, request: bytes, left_ms: int) -> None:
+        """An http request for a route that is not direct; ``request`` is the request object (JSON).
+
+        It must be given to ``Backend.proceed`` or ``Backend.answer`` within ``left_ms``: the backend does not look
+        after its time until then.
+        """
+
+    def left(self, exchange: ExchangeId) -> None:
+        """The client of a request that was ``requested`` is gone: nobody waits for the answer."""
 
     def closed(self, session: SessionId, worker_id: str, reason: str) -> None:
         """A worker is gone: its functions and pending invocations are already cleaned up. Last word of a session.
@@ -298,6 +378,29 @@ class Backend(Protocol):
     def close_all(self, code: int, reason: str) -> None:
         """Starts the close handshake with every connection."""
 
+    # --- http ---
+
+    async def serve_http(self, listeners: Sequence[trio.SocketListener]) -> None:
+        """Accepts http clients until cancelled, then closes the listeners; those that are there are served on."""
+
+    def bind_route(self, route: Route) -> None:
+        """Makes a route serve, at once; the newest of several on one method and path does.
+
+        Raises ``WireError`` (``trigger_registration_failed``) for a path that cannot be served.
+        """
+
+    def unbind_route(self, route_id: int) -> None:
+        """Takes a route out; requests under way finish. The newest of those that are left serves."""
+
+    def proceed(self, exchange: ExchangeId) -> None:
+        """Calls the function of a request's route with the request object and answers with its result."""
+
+    def answer(self, exchange: ExchangeId, answer: HttpAnswer) -> None:
+        """Answers a request. Does nothing, as ``proceed``, when nobody waits for it any more."""
+
+    def stop_http(self) -> None:
+        """Begins no further request: connections end between two requests, or behind the response under way."""
+
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
@@ -337,6 +440,9 @@ class Invoker(Protocol):
         self, function_id: str, data: bytes, *, metadata: bytes | None = None, timeout_s: float | None = None
     ) -> bytes | None:
         """Invokes and waits. Raises ``WireError`` for every failure; ``TIMEOUT`` after ``timeout_s``."""
+
+    def provides(self, function_id: str) -> bool:
+        """Whether the engine itself provides a function; the others are workers'."""
 
     async def allows(self, condition_function_id: str | None, data: bytes) -> bool:
         """Asks a condition function: only the boolean ``false`` denies. Raises ``WireError`` when it fails."""

@@ -25,12 +25,10 @@ from iii_fast.builtins.workers import Workers
 from iii_fast.clock import SystemClock, Timetable
 from iii_fast.config import Settings
 from iii_fast.config.version import version
-from iii_fast.contracts import Backend, Call, Clock, Outcome, SessionId, TriggerType
+from iii_fast.contracts import Backend, Call, Clock, ExchangeId, Outcome, SessionId, TriggerType
 from iii_fast.errors import ConfigError, StorageError, WireError
-from iii_fast.transport.http_server import HttpLimits, HttpServer
 from iii_fast.transport.listening import address, is_public, open_listeners
 from iii_fast.triggers import TriggerTypes, create
-from iii_fast.triggers.http import ANY_ORIGIN
 from iii_fast.triggers.registry import Registry
 
 logger = logging.getLogger(__name__)
@@ -107,6 +105,18 @@ class ControlPlane:
         """The change feed may have more."""
         self._guarded(self._watches.advanced, "advanced")
 
+    def requested(self, exchange: ExchangeId, route: int, request: bytes, left_ms: int) -> None:
+        """An http request that its trigger decides about."""
+        if self._types.http is not None:
+            http = self._types.http
+            self._guarded(lambda: http.requested(exchange, route, request, left_ms), "requested")
+
+    def left(self, exchange: ExchangeId) -> None:
+        """Nobody waits for the answer to such a request any more."""
+        if self._types.http is not None:
+            http = self._types.http
+            self._guarded(lambda: http.left(exchange), "left")
+
     def closed(self, session: SessionId, worker_id: str, reason: str) -> None:
         """A worker is gone."""
         logger.info("Worker %s is gone: %s", worker_id, reason)
@@ -145,7 +155,6 @@ class Engine:
         self._control = ControlPlane(
             self._backend, functions, self._broker, registry, self._types, workers, self._watches
         )
-        self._http = self._http_server()
         self._stop = trio.Event()
         self._accepting_scopes: list[trio.CancelScope] = []
         self._upgrading = 0
@@ -162,12 +171,6 @@ class Engine:
             found |= queues.functions(self._types.queue)
         return found
 
-    def _http_server(self) -> HttpServer | None:
-        if self._types.http is None:
-            return None
-        limits = HttpLimits(body_bytes_max=self._settings.http.body_limit_bytes)
-        return HttpServer(self._types.http.handle, limits, ANY_ORIGIN)
-
     def shut_down(self) -> None:
         """Ends ``serve``: accept nobody, finish what is in flight, say goodbye. Safe to call again."""
         self._stop.set()
@@ -183,7 +186,7 @@ class Engine:
             # Outside the nursery, so that an address in use is told as it is and not inside an exception group.
             worker = await self._listen(stack, self._settings.host, self._settings.port)
             http: list[trio.SocketListener] = []
-            if self._http is not None:
+            if self._types.http is not None:
                 http = await self._listen(stack, self._settings.http.host, self._settings.http.port)
             await self._run(worker, http, task_status)
         storage = self._backend.stats().storage
@@ -218,8 +221,8 @@ class Engine:
             for kind in self._types.all():
                 await nursery.start(kind.run)
             nursery.start_soon(self._accept_all, self._accept_worker, worker, nursery)
-            if self._http is not None:
-                nursery.start_soon(self._accept_all, self._http.serve_stream, http, nursery)
+            if http:
+                nursery.start_soon(self._accept_http, http)
             bound = Bound([address(one) for one in worker], [address(one) for one in http])
             self._announce(bound)
             task_status.started(bound)
@@ -279,6 +282,11 @@ class Engine:
             self._accepting_scopes.append(scope)
             await trio.serve_listeners(guarded, listeners, handler_nursery=nursery)
 
+    async def _accept_http(self, listeners: list[trio.SocketListener]) -> None:
+        with trio.CancelScope() as scope:
+            self._accepting_scopes.append(scope)
+            await self._backend.serve_http(listeners)
+
     async def _accept_worker(self, stream: trio.SocketStream) -> None:
         if self._upgrading >= self._settings.limits.connections_max + UPGRADES_MAX:
             await trio.aclose_forcefully(stream)
@@ -309,8 +317,8 @@ class Engine:
 
     async def _drain(self) -> None:
         async with trio.open_nursery() as nursery:
-            if self._http is not None:
-                nursery.start_soon(self._http.drain)
+            self._backend.stop_http()
+            nursery.start_soon(self._until, lambda: self._backend.stats().http_connections == 0)
             for kind in self._types.all():
                 nursery.start_soon(self._drain_type, kind)
             nursery.start_soon(self._until, lambda: self._backend.stats().invocations_in_flight == 0)
@@ -329,8 +337,8 @@ class Engine:
 
     def _unfinished(self) -> list[str]:
         """What a drain that was cut short has left."""
-        counts = {"HTTP requests": self._http.connections if self._http is not None else 0}
-        counts["invocations"] = self._backend.stats().invocations_in_flight
+        stats = self._backend.stats()
+        counts = {"HTTP requests": stats.http_connections, "invocations": stats.invocations_in_flight}
         left = [f"{what} ({count})" for what, count in counts.items() if count]
         return left + [f"runs of {name} triggers" for name in sorted(self._undrained)]
 

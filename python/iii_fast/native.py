@@ -8,6 +8,7 @@ own and only the calls for Python come to the Trio loop. Both ways Python sees c
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -21,11 +22,15 @@ from iii_fast.contracts import (
     Call,
     Changes,
     Control,
+    ExchangeId,
     FunctionInfo,
+    HttpAnswer,
     Limits,
     Outcome,
     Recovered,
     RedisStats,
+    Refused,
+    Route,
     SessionId,
     Stats,
     Storage,
@@ -258,6 +263,34 @@ class NativeBackend:
     ) -> Changes:
         return Changes(*self._core.read_changes(since, scope, prefix, count_max, bytes_max))
 
+    # --- http ----------------------------------------------------------------------------------------------------
+
+    async def serve_http(self, listeners: Sequence[trio.SocketListener]) -> None:
+        """Lets the first reactor accept clients, for all of them, until cancelled."""
+        for listener in listeners:
+            self._core.http_listen(os.dup(listener.socket.fileno()))
+        try:
+            await trio.sleep_forever()
+        finally:
+            self._core.http_unlisten()
+            for listener in listeners:
+                listener.socket.close()
+
+    def bind_route(self, route: Route) -> None:
+        bind_route(self._core, route)
+
+    def unbind_route(self, route_id: int) -> None:
+        self._core.unbind_route(route_id)
+
+    def proceed(self, exchange: ExchangeId) -> None:
+        self._core.http_proceed(exchange)
+
+    def answer(self, exchange: ExchangeId, answer: HttpAnswer) -> None:
+        answer_http(self._core, exchange, answer)
+
+    def stop_http(self) -> None:
+        self._core.http_stop()
+
     # --- looking -------------------------------------------------------------------------------------------------
 
     def provider(self, function_id: str) -> SessionId | None:
@@ -270,7 +303,8 @@ class NativeBackend:
         return [WorkerInfo(*row) for row in self._core.workers()]
 
     def stats(self) -> Stats:
-        return Stats(*self._core.stats(), self._storage_stats())
+        storage, http_connections = self._storage_stats(), self._core.http_connections()
+        return Stats(*self._core.stats(), storage=storage, http_connections=http_connections)
 
     def _storage_stats(self) -> StorageStats:
         if (redis := self._core.redis()) is not None:
@@ -324,8 +358,27 @@ def _handlers(control: Control) -> _Handlers:
         "failed_object": failed_object,
         "changed": control.changed,
         "advanced": control.advanced,
+        "requested": control.requested,
+        "left": control.left,
+        "warned": log.warning,
         "closed": control.closed,
     }
+
+
+def bind_route(core: _core.Core | _core.Harness, route: Route) -> None:
+    """Makes a route serve. Raises ``WireError``."""
+    try:
+        core.bind_route(route.id, route.method, route.api_path, route.function_id, route.metadata, route.direct)
+    except ValueError as error:
+        raise WireError(Code.TRIGGER_REGISTRATION_FAILED, str(error)) from None
+
+
+def answer_http(core: _core.Core | _core.Harness, exchange: ExchangeId, answer: HttpAnswer) -> None:
+    """Answers a request."""
+    if isinstance(answer, Refused):
+        core.http_refuse(exchange, answer.status, answer.code, answer.message)
+    else:
+        core.http_answer(exchange, answer.result, answer.document)
 
 
 async def _run_in_thread(reactor: _core.Reactor) -> None:

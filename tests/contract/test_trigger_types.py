@@ -253,7 +253,7 @@ async def test_a_write_behind_a_registration_is_seen_by_the_new_trigger(engine: 
 BAD_CONFIGS = [
     ("state", {"scope": 5}),
     ("http", {}),
-    ("http", {"api_path": "/a/*rest"}),
+    ("http", {"api_path": "/a/*rest/b"}),
     ("cron", {}),
     ("cron", {"expression": "never"}),
     ("durable:subscriber", {}),

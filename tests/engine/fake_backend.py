@@ -13,10 +13,13 @@ from iii_fast.contracts import (
     Call,
     Changes,
     Control,
+    ExchangeId,
     FunctionInfo,
+    HttpAnswer,
     Limits,
     Outcome,
     Recovered,
+    Route,
     SessionId,
     Stats,
     WorkerInfo,
@@ -83,6 +86,12 @@ class FakeBackend:
     position: int = 0
     remembered: int = 0
     write_out: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
+    routes: dict[int, Route] = field(default_factory=dict)
+    refuses: WireError | None = None
+    http: list[tuple[ExchangeId, HttpAnswer | None]] = field(default_factory=list)
+    """Requests that were answered, or (``None``) let pass."""
+    decided: trio.Event = field(default_factory=trio.Event)
+    http_stopped: bool = False
     accepted: list[trio.SocketStream] = field(default_factory=list)
     invoked: trio.Event = field(default_factory=trio.Event)
     served: trio.Event = field(default_factory=trio.Event)
@@ -217,6 +226,28 @@ class FakeBackend:
     def stats(self) -> Stats:
         self.counted.set()
         return self.current
+
+    async def serve_http(self, listeners: Sequence[trio.SocketListener]) -> None:
+        await trio.serve_listeners(self.accept, list(listeners))
+
+    def bind_route(self, route: Route) -> None:
+        if self.refuses is not None:
+            raise self.refuses
+        self.routes[route.id] = route
+
+    def unbind_route(self, route_id: int) -> None:
+        del self.routes[route_id]
+
+    def proceed(self, exchange: ExchangeId) -> None:
+        self.http.append((exchange, None))
+        self.decided.set()
+
+    def answer(self, exchange: ExchangeId, answer: HttpAnswer) -> None:
+        self.http.append((exchange, answer))
+        self.decided.set()
+
+    def stop_http(self) -> None:
+        self.http_stopped = True
 
     def close_all(self, code: int, reason: str) -> None:
         self.closed.append((code, reason))

@@ -11,6 +11,7 @@ import trio
 from iii_fast.contracts import Limits
 from tests.engine.conftest import Running, StartEngine
 from tests.support import http
+from tests.support.deadlines import ANSWER_S
 from tests.support.raw_client import RawClient, UpgradeRefused, connect
 
 
@@ -55,6 +56,70 @@ async def test_http_through_a_worker_and_its_routes_go_with_it(start: StartEngin
         async with connect(started.worker) as other:
             await settled(other)
             assert (await request(started, "POST", "/users/1", {})).status == 404
+
+
+async def test_an_http_request_with_condition_and_middleware(start: StartEngine) -> None:
+    async with start() as started, connect(started.worker) as worker:
+        for function_id in ("cond", "mid"):
+            await worker.send("registerfunction", id=function_id)
+        config = {"api_path": "a/:x", "condition_function_id": "cond", "middleware_function_ids": ["mid"]}
+        await bind(worker, "http", "f", config)
+        responses: list[http.Response] = []
+
+        async def ask() -> None:
+            responses.append(await request(started, "GET", "/a/1"))
+
+        for answers in ([True, None, {"body": "served"}], [True, {"action": "respond"}], [False]):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(ask)
+                for answer in answers:
+                    await worker.serve_one(result=answer)
+        assert [(one.status, one.body) for one in responses[:2]] == [(200, "served"), (200, {})]
+        assert (responses[2].status, responses[2].body["error"]["code"]) == (422, "CONDITION_NOT_MET")
+
+
+async def test_http_reaches_functions_of_the_engine(start: StartEngine) -> None:
+    async with start() as started, connect(started.worker) as worker:
+        for number, function_id in enumerate(("engine::health::check", "state::get")):
+            config = {"api_path": f"a{number}"}
+            await worker.send(
+                "registertrigger", id=f"t{number}", trigger_type="http", function_id=function_id, config=config
+            )
+        await settled(worker)
+        assert (await request(started, "GET", "/a0")).status == 200
+        response = await request(started, "GET", "/a1")
+        assert (response.status, response.body["error"]["code"]) == (500, "deserialization_error")
+
+
+async def test_an_http_request_in_flight_gets_its_response_at_shutdown(start: StartEngine) -> None:
+    async with start() as started, connect(started.worker) as worker:
+        await bind(worker, "http", "f", {"api_path": "a"})
+        async with trio.open_nursery() as nursery:
+            responses: list[http.Response] = []
+
+            async def ask() -> None:
+                responses.append(await request(started, "GET", "/a"))
+
+            nursery.start_soon(ask)
+            got = await worker.expect("invokefunction")
+            started.engine.shut_down()
+            with trio.fail_after(ANSWER_S):
+                while await reachable(started.http):
+                    await trio.lowlevel.checkpoint()
+            await worker.send(
+                "invocationresult", invocation_id=got["invocation_id"], function_id="f", result={"status_code": 201}
+            )
+        assert responses[0].status == 201
+        assert responses[0].headers["connection"] == "close"
+        await started.ended.wait()
+
+
+async def reachable(address: tuple[str, int]) -> bool:
+    try:
+        await (await trio.open_tcp_stream(*address)).aclose()
+    except OSError:
+        return False
+    return True
 
 
 async def test_state_events_arrive_in_commit_order(start: StartEngine) -> None:

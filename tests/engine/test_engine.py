@@ -188,14 +188,7 @@ async def test_both_loopbacks_are_served_on_one_port() -> None:
         for address in started.bound.worker:
             assert await exchange(address, b"") == b"taken"
         for address in started.bound.http:
-            assert b"404" in await exchange(address, GET)
-
-
-async def test_refusals_of_the_http_server_can_be_read_by_pages_too() -> None:
-    async with running(backend=FakeBackend()) as started:
-        answer = await exchange(started.http, b"nonsense\r\n\r\n")
-    assert answer.startswith(b"HTTP/1.1 400 ")
-    assert b"\r\naccess-control-allow-origin: *\r\n" in answer
+            assert await exchange(address, b"") == b"taken"
 
 
 async def test_an_address_in_use_is_a_configuration_error() -> None:
@@ -337,36 +330,14 @@ async def test_nothing_holds_up_the_end_for_ever(
 
 
 async def test_what_did_not_finish_is_named(caplog: pytest.LogCaptureFixture) -> None:
-    backend = FakeBackend(held={"f", "job"})
+    backend = FakeBackend(held={"job"}, current=Stats(http_connections=1))
     async with running(replace(LOCAL, shutdown_ms=30), backend) as started:
-        message(backend, "registertrigger", id="1", trigger_type="http", function_id="f", config={"api_path": "a"})
-        async with await trio.open_tcp_stream(*started.http) as stream:
-            await stream.send_all(GET)
-            await backend.wait_for_invocations(1, "f")
-            control(backend).called(call("job", queue="default"))
-            await backend.wait_for_invocations(1, "job")
-            started.engine.shut_down()
-            await started.ended.wait()
-    assert "Not finished within 30 ms: HTTP requests (1), runs of queue triggers" in caplog.text
-
-
-async def test_an_http_request_in_flight_gets_its_response() -> None:
-    backend = FakeBackend(held={"f"})
-    async with running(backend=backend) as started, trio.open_nursery() as nursery:
-        message(backend, "registertrigger", id="1", trigger_type="http", function_id="f", config={"api_path": "a"})
-        answers: list[bytes] = []
-
-        async def ask() -> None:
-            answers.append(await exchange(started.http, GET))
-
-        nursery.start_soon(ask)
-        await backend.wait_for_invocations(1)
+        control(backend).called(call("job", queue="default"))
+        await backend.wait_for_invocations(1, "job")
         started.engine.shut_down()
-        assert await is_deaf(started, backend)
-        backend.settle_held(0, b'{"status_code":201,"body":"done"}')
         await started.ended.wait()
-        assert answers[0].startswith(b"HTTP/1.1 201 ")
-        assert answers[0].endswith(b'"done"')
+    assert "Not finished within 30 ms: HTTP requests (1), runs of queue triggers" in caplog.text
+    assert backend.http_stopped
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

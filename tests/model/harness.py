@@ -11,17 +11,21 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from iii_fast import _core
-from iii_fast.contracts import Call, Changes, Limits, Outcome, SessionId
+from iii_fast.contracts import Call, Changes, ExchangeId, HttpAnswer, Limits, Outcome, Route, SessionId
 from iii_fast.errors import WireError
-from iii_fast.native import _handlers
+from iii_fast.native import _handlers, answer_http, bind_route
 from iii_fast.reference import codec_json, codec_msgpack, transcode
-from iii_fast.reference.core import Core, Payload
+from iii_fast.reference.core import Core
 from iii_fast.reference.history import Filter
+from iii_fast.reference.http_service import HttpService
 from iii_fast.reference.outbox import Outbox
+from iii_fast.reference.payload import Payload
 from iii_fast.reference.session import WorkerSession
 
 BINARY = 0x2
 CLOSE = 0x8
+UNIX_MS = 784_111_777_000
+"""When http begins: Sun, 06 Nov 1994 08:49:37 GMT."""
 
 MSGPACK = "msgpack "
 """Begins what stands for a binary message among texts; its bytes follow as characters of Latin-1."""
@@ -64,6 +68,30 @@ class Plane(Protocol):
     def invoke(self, ticket: int, function_id: str, data: bytes, metadata: bytes | None) -> None: ...
     def settle(self, session: SessionId, invocation_id: str, function_id: str, result: bytes | None) -> None: ...
 
+    def bind_route(self, route: Route) -> None:
+        """As ``Backend.bind_route``."""
+
+    def unbind_route(self, route_id: int) -> None: ...
+    def http_connect(self) -> int:
+        """A client connects."""
+
+    def http_feed(self, client: int, data: bytes) -> None: ...
+    def http_end(self, client: int) -> None:
+        """The client sends nothing more."""
+
+    def http_lose(self, client: int) -> None:
+        """Its connection breaks."""
+
+    def http_take(self, client: int) -> tuple[bytes, bool]:
+        """What the client was sent, and whether its connection ends behind that."""
+
+    def http_tick(self, now_ms: int) -> None:
+        """It is so late, since the start; what has taken too long ends."""
+
+    def http_stop(self) -> None: ...
+    def proceed(self, exchange: ExchangeId) -> None: ...
+    def answer(self, exchange: ExchangeId, answer: HttpAnswer) -> None: ...
+
 
 class Recorder:
     """A control plane that writes down what it is told."""
@@ -87,6 +115,12 @@ class Recorder:
 
     def advanced(self) -> None:
         self.calls.append(("advanced", None))
+
+    def requested(self, exchange: ExchangeId, route: int, request: bytes, left_ms: int) -> None:
+        self.calls.append(("requested", exchange, route, request, left_ms))
+
+    def left(self, exchange: ExchangeId) -> None:
+        self.calls.append(("left", exchange))
 
     def closed(self, session: SessionId, worker_id: str, reason: str) -> None:
         # The reason is for the log: each backend words it in its own way.
@@ -123,6 +157,25 @@ class NativePlane:
         self.set_peer_message_max = self._harness.set_peer_message_max
         self.invoke = self._harness.invoke
         self.settle = self._harness.settle_result
+        self.unbind_route = self._harness.unbind_route
+        self.http_connect = self._harness.http_connect
+        self.http_feed = self._harness.http_feed
+        self.http_end = self._harness.http_end
+        self.http_lose = self._harness.http_lose
+        self.http_take = self._harness.http_take
+        self.http_stop = self._harness.http_stop
+        self.proceed = self._harness.http_proceed
+        self._harness.http_time(0, UNIX_MS)
+
+    def bind_route(self, route: Route) -> None:
+        bind_route(self._harness, route)
+
+    def http_tick(self, now_ms: int) -> None:
+        self._harness.http_time(now_ms, UNIX_MS + now_ms)
+        self._harness.http_tick()
+
+    def answer(self, exchange: ExchangeId, answer: HttpAnswer) -> None:
+        answer_http(self._harness, exchange, answer)
 
     def receive(self, session: SessionId, message: str | bytes) -> None:
         if isinstance(message, str):
@@ -172,7 +225,14 @@ class ReferencePlane:
 
     def __init__(self, limits: Limits) -> None:
         self._now_ms = 0
+        self._http_ms = 0
         self._core = Core(limits, now_ms=lambda: self._now_ms)
+        http = self._core.http = HttpService(self._core, lambda: self._http_ms, lambda: UNIX_MS + self._http_ms)
+        self.bind_route = http.bind
+        self.unbind_route = http.unbind
+        self.http_stop = http.stop
+        self.proceed = http.proceed
+        self.answer = http.answer
         self._sessions: dict[SessionId, WorkerSession] = {}
         self._outboxes: dict[SessionId, Outbox] = {}
         self._recorder = Recorder()
@@ -180,6 +240,37 @@ class ReferencePlane:
         self.watch = self._core.state.watch
         self.unwatch = self._core.state.unwatch
         self.settle = self._core.settle
+
+    def http_connect(self) -> int:
+        return self._core.http.connect().number
+
+    def http_feed(self, client: int, data: bytes) -> None:
+        if (connection := self._core.http.connections.get(client)) is not None:
+            connection.feed(data)
+
+    def http_end(self, client: int) -> None:
+        if (connection := self._core.http.connections.get(client)) is not None:
+            connection.ended()
+
+    def http_lose(self, client: int) -> None:
+        if (connection := self._core.http.connections.get(client)) is not None:
+            self._core.http.disconnect(connection)
+
+    def http_take(self, client: int) -> tuple[bytes, bool]:
+        connection = self._core.http.connections.get(client)
+        if connection is None:
+            return b"", True
+        taken = b""
+        while text := connection.take():
+            taken += text
+            connection.go_on()
+        if connection.closed:
+            self._core.http.disconnect(connection)
+        return taken, connection.closed
+
+    def http_tick(self, now_ms: int) -> None:
+        self._http_ms = now_ms
+        self._core.http.tick()
 
     def connect(self) -> SessionId:
         session = len(self._sessions) + 1

@@ -10,8 +10,9 @@ import pytest
 from iii_fast.contracts import Call, Limits
 from iii_fast.errors import WireError
 from iii_fast.reference.calls import AnyCall, Called, Changed, Closed, Message, Settled
-from iii_fast.reference.core import Core, Payload
+from iii_fast.reference.core import Core
 from iii_fast.reference.outbox import Outbox
+from iii_fast.reference.payload import Payload
 from iii_fast.reference.session import TelemetrySession, WorkerSession
 
 ID = "00000000-0000-4000-8000-000000000001"

@@ -14,8 +14,9 @@ from iii_fast.contracts import Changes, Limits, Recovered, Storage, StorageStats
 from iii_fast.errors import WireError
 from iii_fast.reference import ReferenceBackend
 from iii_fast.reference.calls import Advanced, AnyCall, Changed, Settled
-from iii_fast.reference.core import Core, Payload
+from iii_fast.reference.core import Core
 from iii_fast.reference.outbox import Outbox
+from iii_fast.reference.payload import Payload
 from iii_fast.reference.session import WorkerSession
 from iii_fast.reference.wall_clock import WallClock
 from tests.reference.states import MANY, Disk

@@ -8,6 +8,7 @@ mod failure;
 mod flight;
 mod frame;
 mod handshake;
+mod http;
 mod memory;
 mod message;
 mod meter;
@@ -29,7 +30,7 @@ use failure::{During, Failure};
 use options::Options;
 
 const USAGE: &str =
-    "usage: iii-fast-load echo|bare-relay|state|large|fill|check|relay|events|memory [--option value ...]";
+    "usage: iii-fast-load echo|bare-relay|state|large|fill|check|relay|events|http|memory [--option value ...]";
 
 fn main() -> ExitCode {
     match run() {
@@ -53,6 +54,7 @@ fn run() -> Result<bool, Failure> {
         "memory" => return memory::run(options).map(|()| true),
         "relay" => relay::run(options)?,
         "events" => events::run(options)?,
+        "http" => http::run(options)?,
         "state" => state::run(options, &state::STATE)?,
         "large" => state::run(options, &state::LARGE)?,
         "fill" => state::run(options, &state::FILL)?,

@@ -30,7 +30,7 @@ from iii_fast.config.workers import (
     read_queue,
     read_state,
 )
-from iii_fast.contracts import Limits
+from iii_fast.contracts import HttpLimits, Limits
 from iii_fast.errors import ConfigError
 
 PATH_VARIABLE: Final = "III_CONFIG_PATH"
@@ -242,16 +242,30 @@ def _read_listener(top: Section, listed: _Listed) -> Listener:
 def _read_limits(top: Section, listener: Listener) -> Limits:
     """``limits:``, whose keys are the fields of ``contracts.Limits``."""
     given: dict[str, int] = {}
+    http = HttpLimits()
     table = top.table("limits")
     if table is not None:
         with Section.of("limits", table, top.report) as section:
-            for one in fields(Limits):
-                high = next((most for unit, most in _LIMIT_UNITS.items() if unit in one.name), COUNT_MAX)
-                value = section.optional_integer(one.name, 1, high)
-                if value is not None:
-                    given[one.name] = value
+            given = _read_fields(section, Limits)
+            http_table = section.table("http")
+            if http_table is not None:
+                with Section.of("limits.http", http_table, top.report) as http_section:
+                    http = HttpLimits(**_read_fields(http_section, HttpLimits))
             if given.get("stripes", 1).bit_count() != 1:
                 section.bad("stripes", "a power of two")
     if listener.handshake_ms is not None:
         given.setdefault("handshake_ms", listener.handshake_ms)
-    return replace(Limits(), **given)
+    return Limits(http=http, **given)
+
+
+def _read_fields(section: Section, kind: type[Limits | HttpLimits]) -> dict[str, int]:
+    """What a table says of the fields of ``kind`` that are numbers."""
+    given: dict[str, int] = {}
+    for one in fields(kind):
+        if one.name == "http":
+            continue
+        high = next((most for unit, most in _LIMIT_UNITS.items() if unit in one.name), COUNT_MAX)
+        value = section.optional_integer(one.name, 1, high)
+        if value is not None:
+            given[one.name] = value
+    return given

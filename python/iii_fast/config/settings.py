@@ -6,7 +6,7 @@ Everything here is usable without configuration files: ``Settings()`` is the def
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Literal, TypeAlias
@@ -107,7 +107,7 @@ class Settings:
     With ``tls`` the worker port speaks ``wss://`` and nothing else.
 
     Raises ``ConfigError`` when a quota of ``state`` and its twin in ``limits`` contradict each other; when only one is
-    set the other follows, so each reader may use either.
+    set the other follows, so each reader may use either. What ``http`` says of limits goes into ``limits.http``.
     """
 
     host: str = "127.0.0.1"
@@ -131,4 +131,10 @@ class Settings:
                 raise ConfigError(f"state.{name} is {one} but limits.{twin} is {other}: give one of them")
             of_state[name] = of_limits[twin] = other if one is None else one
         object.__setattr__(self, "state", StateSettings(**of_state))
+        of_limits["http"] = replace(
+            self.limits.http,
+            body_bytes_max=self.http.body_limit_bytes,
+            request_ms=self.http.default_timeout_ms,
+            requests_max=max(1, self.http.concurrency_request_limit),
+        )
         object.__setattr__(self, "limits", Limits(**of_limits))

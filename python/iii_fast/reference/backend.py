@@ -16,10 +16,13 @@ import trio
 from iii_fast.contracts import (
     Changes,
     Control,
+    ExchangeId,
     FunctionInfo,
+    HttpAnswer,
     Limits,
     Outcome,
     Recovered,
+    Route,
     SessionId,
     Stats,
     Storage,
@@ -29,12 +32,14 @@ from iii_fast.contracts import (
 )
 from iii_fast.reference import codec_json as json_text
 from iii_fast.reference.connection import Connection, Session
-from iii_fast.reference.core import Core, Payload
+from iii_fast.reference.core import Core
 from iii_fast.reference.files import Files
 from iii_fast.reference.history import Filter
+from iii_fast.reference.http_listener import HttpListener
 from iii_fast.reference.journal import Journal
 from iii_fast.reference.opening import open_journal
 from iii_fast.reference.outbox import Outbox
+from iii_fast.reference.payload import Payload
 from iii_fast.reference.session import TelemetrySession, WorkerSession
 from iii_fast.transport.tls import SslCipher, TlsStream
 from iii_fast.transport.tls import context as ssl_context
@@ -56,7 +61,9 @@ class ReferenceBackend:
         self._limits = limits
         self._storage = storage
         self._tls = None if tls is None else ssl_context(tls)
-        self._core = Core(limits, self._storage)
+        self._core = Core(limits, self._storage, monotonic_ms=lambda: trio.current_time() * 1000)
+        self._http = HttpListener(self._core.http)
+        self._nursery: trio.Nursery | None = None
         self._journal: Journal | None = None
         self._sessions = itertools.count(1)
         self._connections: set[Connection] = set()
@@ -80,10 +87,12 @@ class ReferenceBackend:
 
         Then everything that was written goes to the disk before it returns.
         """
-        async with trio.open_nursery() as nursery:
+        async with trio.open_nursery() as self._nursery:
+            nursery = self._nursery
             if self._journal is not None:
                 nursery.start_soon(self._journal.run)
             nursery.start_soon(self._expire)
+            nursery.start_soon(self._http.run)
             await self._give_calls(control, task_status)
 
     async def _expire(self) -> None:
@@ -199,6 +208,33 @@ class ReferenceBackend:
         """Ends one ``watch``."""
         self._core.state.unwatch(scope)
 
+    # --- http ------------------------------------------------------------------------------------------------------
+
+    async def serve_http(self, listeners: Sequence[trio.SocketListener]) -> None:
+        """Accepts http clients until cancelled."""
+        assert self._nursery is not None, "serve() runs"
+        await self._http.serve(listeners, self._nursery)
+
+    def bind_route(self, route: Route) -> None:
+        """Makes a route serve. Raises ``WireError``."""
+        self._core.http.bind(route)
+
+    def unbind_route(self, route_id: int) -> None:
+        """Takes a route out."""
+        self._core.http.unbind(route_id)
+
+    def proceed(self, exchange: ExchangeId) -> None:
+        """Calls the function of a request that was ``requested``."""
+        self._core.http.proceed(exchange)
+
+    def answer(self, exchange: ExchangeId, answer: HttpAnswer) -> None:
+        """Answers such a request."""
+        self._core.http.answer(exchange, answer)
+
+    def stop_http(self) -> None:
+        """Begins no further request."""
+        self._core.http.stop()
+
     # --- the change feed -------------------------------------------------------------------------------------------
 
     def begin_feed(self) -> int:
@@ -238,6 +274,7 @@ class ReferenceBackend:
         return Stats(
             connections=len(self._connections),
             invocations_in_flight=len(self._core.invocations),
+            http_connections=len(self._core.http.connections),
             messages_in=counters.messages_in,
             messages_ignored=counters.messages_ignored,
             telemetry_frames=counters.telemetry_frames,

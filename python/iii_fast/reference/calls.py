@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import trio
 
-from iii_fast.contracts import Call, Control, Outcome, SessionId
+from iii_fast.contracts import Call, Control, ExchangeId, Outcome, SessionId
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,29 @@ class Advanced:
 
 
 @dataclass(frozen=True, slots=True)
+class Requested:
+    """An http request that the control plane decides about."""
+
+    exchange: ExchangeId
+    route: int
+    request: bytes
+    left_ms: int
+
+    def give(self, control: Control) -> None:
+        control.requested(self.exchange, self.route, self.request, self.left_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """Nobody waits for the answer to such a request any more."""
+
+    exchange: ExchangeId
+
+    def give(self, control: Control) -> None:
+        control.left(self.exchange)
+
+
+@dataclass(frozen=True, slots=True)
 class Closed:
     """A worker is gone."""
 
@@ -85,7 +108,7 @@ class Closed:
         control.closed(self.session, self.worker_id, self.reason)
 
 
-AnyCall: TypeAlias = Called | Message | Settled | Changed | Advanced | Closed
+AnyCall: TypeAlias = Called | Message | Settled | Changed | Advanced | Requested | Left | Closed
 
 
 class CallQueue:

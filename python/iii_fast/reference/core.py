@@ -4,6 +4,7 @@ control plane tells the data plane to do. Mirrors ``rust/core/src/core.rs`` and 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,10 +14,12 @@ from iii_fast.protocol import Code, Kind, function_not_found
 from iii_fast.reference import codec_json as json_text
 from iii_fast.reference import state_calls
 from iii_fast.reference.calls import CallQueue, Changed, Closed, Settled
-from iii_fast.reference.invocation import Caller, ControlCaller, Invocations, Pending, WorkerCaller, new_id
+from iii_fast.reference.http_service import HttpService
+from iii_fast.reference.invocation import Caller, ControlCaller, HttpCaller, Invocations, Pending, WorkerCaller, new_id
 from iii_fast.reference.log import Log, Then
 from iii_fast.reference.outbox import Outbox, message_len
 from iii_fast.reference.outcome import Reply, Settlement, control_outcome
+from iii_fast.reference.payload import Payload
 from iii_fast.reference.peer import Directory, Peer
 from iii_fast.reference.registry import Function, Registry
 from iii_fast.reference.state import State
@@ -36,40 +39,24 @@ class Counters:
     telemetry_bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Payload:
-    """What goes to the executing worker beside the ids: JSON texts."""
-
-    data: str
-    metadata: str | None = None
-    traceparent: str | None = None
-    baggage: str | None = None
-
-    def message(self, invocation_id: str, function: Function) -> str:
-        """``invokefunction`` as the worker sees it (rule 9)."""
-        optional = "".join(
-            f',"{name}":{value}'
-            for name, value in (
-                ("metadata", self.metadata),
-                ("traceparent", self.traceparent),
-                ("baggage", self.baggage),
-            )
-            if value is not None
-        )
-        return (
-            f'{{"type":"{Kind.INVOKE_FUNCTION}","invocation_id":"{invocation_id}","function_id":{function.id_text},'
-            f'"data":{self.data}{optional}}}'
-        )
-
-
 class Core:
-    """The shared half of the data plane. ``now_ms`` is Unix time and must never go back; ``None`` is the system's."""
+    """The shared half of the data plane. ``now_ms`` is Unix time and must never go back; ``None`` is the system's.
 
-    def __init__(self, limits: Limits, storage: Storage | None = None, now_ms: Callable[[], int] | None = None) -> None:
+    ``monotonic_ms`` is what http deadlines are measured by.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        storage: Storage | None = None,
+        now_ms: Callable[[], int] | None = None,
+        monotonic_ms: Callable[[], float] = lambda: time.monotonic() * 1000,
+    ) -> None:
         self.limits = limits
+        now_ms = now_ms or WallClock()
         self.log = Log((storage or Storage()).history_bytes_max)
         self.log.on_advance = self._log_advanced
-        self.state = State(self.log, Quotas.of(limits), now_ms or WallClock(), self._state_changed)
+        self.state = State(self.log, Quotas.of(limits), now_ms, self._state_changed)
         self._feeding = False
         self._unacknowledged: set[int] = set()  # tickets of state calls that wait for the disk
         self.registry = Registry(limits.functions_per_worker_max)
@@ -77,6 +64,7 @@ class Core:
         self.directory = Directory()
         self.calls = CallQueue()
         self.counters = Counters()
+        self.http = HttpService(self, monotonic_ms, now_ms)
 
     def _state_changed(self, scope: str, key: str, event: str) -> None:
         self.calls.push(Changed(scope, key, event.encode()))
@@ -118,8 +106,8 @@ class Core:
 
     # --- invocations -----------------------------------------------------------------------------------------------
 
-    def relay(self, caller: Caller | None, function: Function, payload: Payload) -> None:
-        """Sends an invocation to the worker that executes it; ``caller`` is ``None`` for a void one.
+    def relay(self, caller: Caller | None, function: Function, payload: Payload) -> Pending | None:
+        """Sends an invocation to the worker that executes it; ``caller`` is ``None`` for a void one, as is the result.
 
         Raises ``WireError`` for limits, having sent nothing.
         """
@@ -145,6 +133,7 @@ class Core:
             )
         invocation_id = new_id() if pending is None else pending.id
         function.peer.outbox.send(function.peer.encode(payload.message(invocation_id, function)))
+        return pending
 
     def deliver(self, pending: Pending, settlement: Settlement) -> None:
         """Gives an outcome to whoever waits for it."""
@@ -157,6 +146,8 @@ class Core:
                 Reply(peer, own_id, pending.function.id_text).send(settlement)
             case ControlCaller(ticket):
                 self.calls.push(Settled(ticket, control_outcome(settlement)))
+            case HttpCaller(exchange):
+                self.http.settled(exchange, control_outcome(settlement))
 
     def _give_up_caller_if_flooded(self, pending: Pending) -> None:
         if isinstance(pending.caller, WorkerCaller):

@@ -14,7 +14,7 @@ from iii_fast.protocol import CONTROL_KINDS, DEFAULT_NAMESPACE, Code, Kind, func
 from iii_fast.reference import codec_json as json_text
 from iii_fast.reference import codec_msgpack, state_calls
 from iii_fast.reference.calls import Called, Message
-from iii_fast.reference.core import Core, Payload
+from iii_fast.reference.core import Core
 from iii_fast.reference.invocation import Pending, WorkerCaller, canonical_uuid
 from iii_fast.reference.message import (
     Envelope,
@@ -25,6 +25,7 @@ from iii_fast.reference.message import (
     read_unusable,
 )
 from iii_fast.reference.outcome import Reply, complete_error
+from iii_fast.reference.payload import Payload
 from iii_fast.reference.peer import Peer
 from iii_fast.reference.registry import TakenError, TooManyError
 from iii_fast.reference.transcode import InexpressibleError, to_json

@@ -11,6 +11,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from iii_fast.contracts import ExchangeId
 from iii_fast.errors import WireError
 from iii_fast.protocol import Code
 from iii_fast.reference.peer import Peer
@@ -52,7 +53,14 @@ class ControlCaller:
     ticket: int
 
 
-Caller: TypeAlias = WorkerCaller | ControlCaller
+@dataclass(frozen=True, slots=True)
+class HttpCaller:
+    """An http client waits."""
+
+    exchange: ExchangeId
+
+
+Caller: TypeAlias = WorkerCaller | ControlCaller | HttpCaller
 """Who gets the outcome."""
 
 

@@ -1,6 +1,7 @@
 //! What the data plane hands up to Python, in order, through one bounded queue.
 
 use crate::error::WireError;
+use crate::http::ExchangeId;
 use crate::peer::SessionId;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -28,6 +29,12 @@ pub enum Call {
         /// To what end.
         outcome: Outcome,
     },
+    /// An http request that the control plane decides about.
+    Requested(Box<Requested>),
+    /// Nobody waits for the answer to such a request any more.
+    Left(ExchangeId),
+    /// Something for the log.
+    Warned(Box<str>),
     /// A worker is gone.
     Closed {
         /// Its connection.
@@ -60,6 +67,19 @@ pub struct Invoked {
     pub baggage: Option<Box<str>>,
 }
 
+/// An http request whose route has a condition or middleware, or that a function of the control plane serves.
+#[derive(Debug)]
+pub struct Requested {
+    /// Names it in the answer.
+    pub exchange: ExchangeId,
+    /// The route's number.
+    pub route: u64,
+    /// The request object: JSON text.
+    pub request: Box<str>,
+    /// What is left of its time, ms.
+    pub left_ms: u64,
+}
+
 /// What an invocation came to.
 #[derive(Debug)]
 pub enum Outcome {
@@ -87,7 +107,9 @@ impl Call {
             Call::Message { text, .. } => text.len(),
             Call::Settled { outcome: Outcome::Result(Some(body)), .. } => body.len(),
             Call::Settled { outcome: Outcome::WorkerError(object), .. } => object.len(),
-            Call::Settled { .. } | Call::Closed { .. } => 0,
+            Call::Requested(requested) => requested.request.len(),
+            Call::Warned(text) => text.len(),
+            Call::Settled { .. } | Call::Closed { .. } | Call::Left(_) => 0,
         }
     }
 }

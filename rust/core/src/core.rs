@@ -3,6 +3,7 @@
 use crate::calls::{CALLS_WAITING_MAX, Call, CallQueue, Wake};
 use crate::dispatch::Router;
 use crate::error::{WireError, code};
+use crate::http::Service;
 use crate::invocation::{InvocationId, Invocations};
 use crate::limits::Limits;
 use crate::log::Log;
@@ -31,6 +32,8 @@ pub struct Core {
     pub invocations: Invocations,
     /// Live workers.
     pub directory: Directory,
+    /// Http clients and what serves them.
+    pub http: Service,
     /// What waits for Python.
     pub calls: CallQueue,
     /// Counted since start.
@@ -78,6 +81,7 @@ impl Core {
             registry: Registry::default(),
             invocations: Invocations::new(limits.invocations_in_flight_max),
             directory: Directory::default(),
+            http: Service::new(limits.http.requests_max),
             calls: CallQueue::new(wake),
             counters: Counters::default(),
             limits,

@@ -7,6 +7,7 @@ use crate::calls::{Call, Invoked};
 use crate::codec::json::{self, JsonError};
 use crate::core::{Core, Counters};
 use crate::error::{WireError, code};
+use crate::http::ExchangeId;
 use crate::invocation::{BeginError, CallerRef, InvocationId};
 use crate::log::{Progress, Receipt};
 use crate::message::{self, Action, Envelope, Kind, string};
@@ -45,6 +46,12 @@ pub trait Router {
 
     /// Bytes that wait for a peer of this reactor.
     fn waiting(&self, session: SessionId) -> usize;
+
+    /// Gives an http client the outcome of its request; here or on another reactor.
+    fn respond(&mut self, core: &Core, to: ExchangeId, outcome: Settlement<'_>);
+
+    /// An http request that waited for its place has got it.
+    fn grant(&mut self, to: ExchangeId);
 
     /// Begins the close handshake with a peer.
     fn close(&mut self, session: SessionId, code: u16, reason: &'static str);

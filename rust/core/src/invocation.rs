@@ -4,6 +4,7 @@
 //! [`Invocations::settle`] (the worker answered), [`Invocations::stop_worker`] (a worker left) or [`Invocations::withdraw`] (it could not be sent, or
 //! nobody waits any more) takes it out again. Void calls have no entry: nobody waits for them. Entries are spread over striped locks by invocation id.
 
+use crate::http::ExchangeId;
 use crate::peer::Peer;
 use crate::registry::Function;
 use foldhash::fast::RandomState;
@@ -30,6 +31,8 @@ pub enum Caller {
     },
     /// The control plane, by its ticket.
     Control(u64),
+    /// An http client.
+    Http(ExchangeId),
 }
 
 /// One invocation under way.
@@ -132,6 +135,7 @@ impl Invocations {
                 self.tickets.lock().insert(*ticket, id);
                 Caller::Control(*ticket)
             }
+            CallerRef::Http(exchange) => Caller::Http(*exchange),
         };
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         Pending { caller, function }
@@ -146,6 +150,7 @@ impl Invocations {
             Caller::Control(ticket) => {
                 self.tickets.lock().remove(ticket);
             }
+            Caller::Http(_) => {}
         }
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
         pending
@@ -207,4 +212,6 @@ pub enum CallerRef<'a> {
     Worker(&'a Arc<Peer>),
     /// The control plane's ticket.
     Control(u64),
+    /// An http client's request.
+    Http(ExchangeId),
 }

@@ -1,6 +1,6 @@
 //! The data plane of iii-fast without I/O: no sockets, files, threads, clock or Python in here.
 //!
-//! Bytes come in through [`ws`], become messages ([`message`]), and are served from [`state`], relayed to another session
+//! Bytes come in through [`ws`] or [`http`], become messages ([`message`]), and are served from [`state`], relayed to another session
 //! ([`dispatch`], [`invocation`]) or queued for the control plane ([`calls`]). Time comes in as an argument.
 
 pub mod calls;
@@ -9,10 +9,12 @@ pub mod control;
 pub mod core;
 pub mod dispatch;
 pub mod error;
+pub mod http;
 pub mod invocation;
 pub mod limits;
 pub mod log;
 pub mod loopback;
+mod loopback_http;
 pub mod message;
 mod msgpack_message;
 pub mod outbox;
@@ -24,4 +26,5 @@ pub mod remote;
 pub mod request;
 pub mod session;
 pub mod state;
+mod utc;
 pub mod ws;

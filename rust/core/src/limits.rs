@@ -48,6 +48,59 @@ pub struct Limits {
     pub close_ms: u64,
     /// Locks of the state map; a power of two.
     pub stripes: usize,
+    /// Of http.
+    pub http: HttpLimits,
+}
+
+/// Bounds of http clients; all but the last two are of each connection.
+#[derive(Debug, Clone)]
+pub struct HttpLimits {
+    /// A request's head, and the trailers of its body, bytes.
+    pub head_bytes_max: usize,
+    /// A request's body, bytes.
+    pub body_bytes_max: usize,
+    /// With more than this waiting for a client, its next request is not begun, bytes.
+    pub outbox_bytes_max: usize,
+    /// How long a head may take, and a new connection before its first one, ms.
+    pub head_ms: u64,
+    /// How long a body may take, ms.
+    pub body_ms: u64,
+    /// How long a connection may be between two requests, ms.
+    pub idle_ms: u64,
+    /// How long a response may make no progress, ms.
+    pub write_ms: u64,
+    /// A request that takes longer than this ends when its client sends nothing more, ms.
+    pub leave_ms: u64,
+    /// How long a connection that ends is still read, so that the client can read its last response, ms.
+    pub linger_ms: u64,
+    /// As that, bytes.
+    pub linger_bytes_max: usize,
+    /// How long a request may take, ms.
+    pub request_ms: u64,
+    /// Connections.
+    pub connections_max: usize,
+    /// Requests that run; the others wait.
+    pub requests_max: usize,
+}
+
+impl Default for HttpLimits {
+    fn default() -> Self {
+        HttpLimits {
+            head_bytes_max: 64 << 10,
+            body_bytes_max: 1 << 20,
+            outbox_bytes_max: 256 << 10,
+            head_ms: 10_000,
+            body_ms: 30_000,
+            idle_ms: 75_000,
+            write_ms: 30_000,
+            leave_ms: 1_000,
+            linger_ms: 2_000,
+            linger_bytes_max: 4 << 20,
+            request_ms: 30_000,
+            connections_max: 4_096,
+            requests_max: 1_024,
+        }
+    }
 }
 
 impl Default for Limits {
@@ -67,6 +120,7 @@ impl Default for Limits {
             stall_ms: 30_000,
             close_ms: 5_000,
             stripes: 64,
+            http: HttpLimits::default(),
         }
     }
 }

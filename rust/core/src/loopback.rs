@@ -5,10 +5,13 @@ use crate::calls::{Call, Wake};
 use crate::control::{Answered, ControlInvocation};
 use crate::core::Core;
 use crate::dispatch::Router;
+use crate::http::ExchangeId;
 use crate::invocation::InvocationId;
 use crate::limits::Limits;
 use crate::log::Receipt;
+use crate::loopback_http::HttpClients;
 use crate::outbox::Outbox;
+use crate::outcome::Settlement;
 use crate::peer::SessionId;
 use crate::remote::Pipeline;
 use crate::session::{Role, Session};
@@ -17,9 +20,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Outboxes that nobody drains by themselves.
 #[derive(Default)]
-struct Outboxes {
+pub(crate) struct Outboxes {
     open: BTreeMap<SessionId, Outbox>,
     closing: Vec<(SessionId, u16, &'static str)>,
+    pub(crate) http: HttpClients,
 }
 
 impl Router for Outboxes {
@@ -42,6 +46,12 @@ impl Router for Outboxes {
     fn waiting(&self, session: SessionId) -> usize {
         self.open.get(&session).map_or(0, Outbox::len)
     }
+    fn respond(&mut self, _core: &Core, to: ExchangeId, outcome: Settlement<'_>) {
+        self.http.respond(to, outcome);
+    }
+    fn grant(&mut self, to: ExchangeId) {
+        self.http.grant(to);
+    }
     fn close(&mut self, session: SessionId, code: u16, reason: &'static str) {
         self.closing.push((session, code, reason));
     }
@@ -57,10 +67,10 @@ impl Wake for Nobody {
 pub struct Loopback {
     /// What is shared, as in production.
     pub core: Core,
-    outboxes: Outboxes,
+    pub(crate) outboxes: Outboxes,
     sessions: BTreeMap<SessionId, Session>,
     paused: BTreeSet<SessionId>,
-    next: u32,
+    pub(crate) next: u32,
 }
 
 impl Loopback {
@@ -144,6 +154,7 @@ impl Loopback {
             }
             self.end(closing, reason);
         }
+        self.http_deliver();
     }
 
     /// The bytes that wait for a session.

@@ -288,6 +288,7 @@ pub fn deliver(core: &Core, router: &mut impl Router, id: &InvocationId, pending
         Caller::Control(ticket) => {
             core.calls.push(Call::Settled { ticket, outcome: owned(outcome) });
         }
+        Caller::Http(exchange) => router.respond(core, exchange, outcome),
         Caller::Worker { peer, own_id } => {
             let text = IdText::new(id);
             let reply = Reply {
@@ -321,11 +322,23 @@ pub fn write(reply: &Reply<'_>, outbox: &mut Outbox, outcome: Settlement<'_>) {
     }
 }
 
-fn owned(outcome: Settlement<'_>) -> Outcome {
+/// The same, kept.
+pub fn owned(outcome: Settlement<'_>) -> Outcome {
     match outcome {
         Settlement::Result(body) => Outcome::Result(body.map(Into::into)),
         Settlement::ErrorObject(object) => Outcome::WorkerError(String::from_utf8_lossy(object).into()),
         Settlement::Error(error) => Outcome::Error(error.clone()),
+    }
+}
+
+impl Outcome {
+    /// The same, borrowed.
+    pub fn settlement(&self) -> Settlement<'_> {
+        match self {
+            Outcome::Result(body) => Settlement::Result(body.as_deref()),
+            Outcome::WorkerError(object) => Settlement::ErrorObject(object.as_bytes()),
+            Outcome::Error(error) => Settlement::Error(error),
+        }
     }
 }
 

@@ -15,7 +15,7 @@ impl SessionId {
     const SLOT_BITS: u32 = 24;
     const GENERATION_BITS: u32 = 32;
 
-    /// Slots beyond 2^24 or reactors beyond 256 cannot be named; the connection limit is far below.
+    /// Slots beyond 2^23 or reactors beyond 256 cannot be named; the connection limit is far below.
     pub fn new(reactor: u8, generation: u32, slot: usize) -> Self {
         let slot = slot as u64 & ((1 << Self::SLOT_BITS) - 1);
         let generation = u64::from(generation) << Self::SLOT_BITS;
@@ -29,7 +29,17 @@ impl SessionId {
 
     /// Its place in the reactor's table.
     pub fn slot(self) -> usize {
-        (self.0 & ((1 << Self::SLOT_BITS) - 1)) as usize
+        (self.0 & ((1 << (Self::SLOT_BITS - 1)) - 1)) as usize
+    }
+
+    /// The same place in the reactor's table of http connections.
+    pub fn of_http(reactor: u8, generation: u32, slot: usize) -> Self {
+        SessionId(SessionId::new(reactor, generation, slot).0 | 1 << (Self::SLOT_BITS - 1))
+    }
+
+    /// Whether it names an http connection. Slots of workers are far below that bit.
+    pub fn is_http(self) -> bool {
+        self.0 & 1 << (Self::SLOT_BITS - 1) != 0
     }
 
     /// As a number, for Python.

@@ -4,10 +4,12 @@
 use iii_fast_core::calls::{Call, Wake};
 use iii_fast_core::core::Core;
 use iii_fast_core::dispatch::Router;
+use iii_fast_core::http::ExchangeId;
 use iii_fast_core::invocation::InvocationId;
 use iii_fast_core::limits::Limits;
 use iii_fast_core::log::Receipt;
 use iii_fast_core::outbox::Outbox;
+use iii_fast_core::outcome::Settlement;
 use iii_fast_core::peer::{Peer, SessionId};
 use iii_fast_core::remote::resp::{Reply, Scanner};
 use iii_fast_core::remote::scripts::Script;
@@ -44,6 +46,8 @@ impl Router for One {
     fn waiting(&self, _session: SessionId) -> usize {
         0
     }
+    fn respond(&mut self, _core: &Core, _to: ExchangeId, _outcome: Settlement<'_>) {}
+    fn grant(&mut self, _to: ExchangeId) {}
     fn close(&mut self, _session: SessionId, _code: u16, _reason: &'static str) {}
 }
 

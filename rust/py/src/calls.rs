@@ -1,6 +1,8 @@
 //! Calls on their way up: tuples whose first item names the method of `contracts.Control`.
 
+use crate::http::Exchange;
 use iii_fast_core::calls::{Call, Invoked, Outcome};
+use iii_fast_core::http::ExchangeId;
 use iii_fast_core::state::{Change, State};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
@@ -42,10 +44,20 @@ fn call_tuple(py: Python<'_>, call: Call) -> PyResult<Bound<'_, PyTuple>> {
             Outcome::WorkerError(object) => ("failed_object", ticket, bytes(py, &object)).into_pyobject(py),
             Outcome::Error(error) => ("failed", ticket, error.code, &*error.message).into_pyobject(py),
         },
+        Call::Requested(requested) => {
+            let exchange = exchange_tuple(&requested.exchange);
+            ("requested", exchange, requested.route, bytes(py, &requested.request), requested.left_ms).into_pyobject(py)
+        }
+        Call::Left(exchange) => ("left", exchange_tuple(&exchange)).into_pyobject(py),
+        Call::Warned(text) => ("warned", &*text).into_pyobject(py),
         Call::Closed { session, worker_id, reason } => {
             ("closed", session.number(), worker_id.to_string(), &*reason).into_pyobject(py)
         }
     }
+}
+
+fn exchange_tuple(exchange: &ExchangeId) -> Exchange {
+    (exchange.connection.number(), exchange.number)
 }
 
 fn invoked_tuple<'py>(py: Python<'py>, invoked: &Invoked) -> PyResult<Bound<'py, PyTuple>> {

@@ -34,9 +34,9 @@ impl Wake for CallsWaker {
 /// The data plane: state, registry, invocations, and the queue of calls for Python.
 #[pyclass(frozen, module = "iii_fast._core")]
 pub struct Core {
-    data: Arc<data::Core>,
+    pub(crate) data: Arc<data::Core>,
     calls: Arc<Waker>,
-    inboxes: Vec<Arc<Inbox>>,
+    pub(crate) inboxes: Vec<Arc<Inbox>>,
     reactors: Mutex<Vec<iii_fast_reactor::Reactor>>,
     journal: OnceLock<Arc<Journal>>,
 }
@@ -330,6 +330,13 @@ pub struct Reactor {
     inbox: Arc<Inbox>,
 }
 
+/// Takes a descriptor from Python.
+pub(crate) fn owned(fd: RawFd) -> OwnedFd {
+    // SAFETY: the caller has detached the descriptor from its socket object (`socket.detach()`), so it is open and owned
+    // by nobody else.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
 fn broken(error: &std::io::Error) -> PyErr {
     PyRuntimeError::new_err(format!("the reactor cannot go on: {error}"))
 }
@@ -377,9 +384,7 @@ impl Reactor {
         now_ms: u64,
         tls: Option<&TlsConnection>,
     ) -> PyResult<()> {
-        // SAFETY: the caller has detached the descriptor from its socket object (`socket.detach()`), so it is open and owned
-        // by nobody else.
-        let socket = TcpStream::from(unsafe { OwnedFd::from_raw_fd(fd) });
+        let socket = TcpStream::from(owned(fd));
         let purpose = purpose(purpose_name)?;
         let tls = tls.map(TlsConnection::give).transpose()?;
         let adoption = Adoption { socket, tls, leftover, purpose, address: address.into(), connected_at_ms: now_ms };

@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 
 /// A core whose sessions are fed by hand. Boxed: Python does not align its objects as the map's locks ask for.
 #[pyclass(frozen, module = "iii_fast._core")]
-pub struct Harness(Box<Mutex<Loopback>>);
+pub struct Harness(pub(crate) Box<Mutex<Loopback>>);
 
 fn text(bytes: &[u8]) -> PyResult<Box<str>> {
     let text = std::str::from_utf8(bytes).map_err(|error| PyValueError::new_err(error.to_string()))?;

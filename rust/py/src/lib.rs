@@ -5,6 +5,8 @@ mod changes;
 mod engine;
 mod errors;
 mod harness;
+mod harness_http;
+mod http;
 mod limits;
 mod storage;
 mod tls;

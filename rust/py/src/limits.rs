@@ -1,6 +1,6 @@
 //! `contracts.Limits` as the core's limits.
 
-use iii_fast_core::limits::Limits;
+use iii_fast_core::limits::{HttpLimits, Limits};
 use iii_fast_core::state::Quotas;
 use pyo3::prelude::*;
 
@@ -25,6 +25,26 @@ pub fn from_python(limits: &Bound<'_, PyAny>) -> PyResult<Limits> {
         stall_ms: limits.getattr("stall_ms")?.extract()?,
         close_ms: limits.getattr("close_ms")?.extract()?,
         stripes: limits.getattr("stripes")?.extract()?,
+        http: http(&limits.getattr("http")?)?,
         ..Limits::default()
+    })
+}
+
+/// Reads the fields of a `contracts.HttpLimits`.
+fn http(limits: &Bound<'_, PyAny>) -> PyResult<HttpLimits> {
+    Ok(HttpLimits {
+        head_bytes_max: limits.getattr("head_bytes_max")?.extract()?,
+        body_bytes_max: limits.getattr("body_bytes_max")?.extract()?,
+        outbox_bytes_max: limits.getattr("outbox_bytes_max")?.extract()?,
+        head_ms: limits.getattr("head_ms")?.extract()?,
+        body_ms: limits.getattr("body_ms")?.extract()?,
+        idle_ms: limits.getattr("idle_ms")?.extract()?,
+        write_ms: limits.getattr("write_ms")?.extract()?,
+        leave_ms: limits.getattr("leave_ms")?.extract()?,
+        linger_ms: limits.getattr("linger_ms")?.extract()?,
+        linger_bytes_max: limits.getattr("linger_bytes_max")?.extract()?,
+        request_ms: limits.getattr("request_ms")?.extract()?,
+        connections_max: limits.getattr("connections_max")?.extract()?,
+        requests_max: limits.getattr("requests_max")?.extract()?,
     })
 }

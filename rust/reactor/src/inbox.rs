@@ -1,5 +1,6 @@
 //! What others ask of a reactor, from any thread, in order.
 
+use crate::http::HttpCommand;
 use crate::poller::Waker;
 use crate::tls::TlsConnection;
 use iii_fast_core::calls::Wake;
@@ -91,6 +92,8 @@ pub enum Command {
     Resume,
     /// More is acknowledged by the journal, or it has failed.
     Acknowledged,
+    /// About http.
+    Http(HttpCommand),
     /// An attempt to connect to the server that keeps state has come to its end.
     Upstream(Result<TcpStream, String>),
     /// Return from `run`.

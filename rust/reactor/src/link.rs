@@ -1,15 +1,17 @@
 //! One socket with its outbox: writing, interest, and when it was last heard of. Also how sessions reach outboxes.
 
+use crate::http::HttpLinks;
 use crate::inbox::Command;
 use crate::poller::{Interest, Poller};
 use crate::tls::TlsConnection;
 use iii_fast_core::calls::{Call, Outcome};
 use iii_fast_core::core::Core;
 use iii_fast_core::dispatch::Router;
+use iii_fast_core::http::ExchangeId;
 use iii_fast_core::invocation::InvocationId;
 use iii_fast_core::log::{Progress, Receipt};
 use iii_fast_core::outbox::Outbox;
-use iii_fast_core::outcome::fail_held;
+use iii_fast_core::outcome::{Settlement, fail_held};
 use iii_fast_core::peer::SessionId;
 use iii_fast_core::remote::Pipeline;
 use slab::Slab;
@@ -156,7 +158,7 @@ pub(crate) const INITIAL_INTEREST: Interest = Interest { read: true, write: fals
 
 /// All links of one reactor, and the way to those of others.
 pub(crate) struct Links {
-    reactor: usize,
+    pub(crate) reactor: usize,
     pub(crate) slab: Slab<Link>,
     /// Links with something new in their outbox.
     pub(crate) dirty: Vec<usize>,
@@ -175,6 +177,7 @@ pub(crate) struct Links {
     pub(crate) awaiting_journal: bool,
     /// State calls on their way to the server that keeps state, if one does.
     pub(crate) pipeline: Option<Box<Pipeline>>,
+    pub(crate) http: HttpLinks,
 }
 
 impl Links {
@@ -192,6 +195,7 @@ impl Links {
             batch: 0,
             awaiting_journal: false,
             pipeline: None,
+            http: HttpLinks::new(),
         }
     }
 
@@ -301,7 +305,11 @@ impl Links {
         }
     }
 
-    fn keep(&mut self, buffer: Vec<u8>) {
+    pub(crate) fn spare_buffer(&mut self) -> Vec<u8> {
+        self.pool.pop().unwrap_or_default()
+    }
+
+    pub(crate) fn keep(&mut self, buffer: Vec<u8>) {
         if buffer.capacity() <= POOLED_BYTES_MAX && self.pool.len() < POOLED_MAX {
             self.pool.push(buffer);
         }
@@ -358,6 +366,14 @@ impl Router for Links {
     fn waiting(&self, session: SessionId) -> usize {
         let link = self.slab.get(session.slot()).filter(|link| link.id == session);
         link.map_or(0, |link| link.outbox.len() + link.held.iter().map(|held| held.replies.len()).sum::<usize>())
+    }
+
+    fn respond(&mut self, core: &Core, to: ExchangeId, outcome: Settlement<'_>) {
+        self.respond_http(core, to, outcome);
+    }
+
+    fn grant(&mut self, to: ExchangeId) {
+        self.grant_http(to);
     }
 
     fn close(&mut self, session: SessionId, code: u16, reason: &'static str) {

@@ -1,5 +1,6 @@
 //! A pass: one poll, every ready socket is read and served, then all that is to be said is written. A turn is a few.
 
+use crate::http::LISTENER_TOKEN;
 use crate::inbox::{Adoption, Command, Inbox, JournalListener, Purpose};
 use crate::linger::Linger;
 use crate::link::{INITIAL_INTEREST, Link, Links, Phase};
@@ -147,10 +148,12 @@ impl Reactor {
     /// `patience`: how long it waits for something to be ready; none: until something is.
     fn pass(&mut self, patience: Option<Duration>) -> io::Result<Turn> {
         let mut ready = std::mem::take(&mut self.ready);
-        let patience = if self.resumable.is_empty() { patience } else { Some(Duration::ZERO) };
+        let patience = if self.has_more() { Some(Duration::ZERO) } else { patience };
         self.poller.poll(patience, &mut ready)?;
         self.links.now_ms = self.started.elapsed().as_millis() as u64;
-        self.core.advance_clock(unix_ms());
+        let now_unix_ms = unix_ms();
+        self.links.http.clock.set(self.links.now_ms, now_unix_ms);
+        self.core.advance_clock(now_unix_ms);
         let count = ready.len();
         self.served = count;
         for event in ready.drain(..) {
@@ -159,9 +162,14 @@ impl Reactor {
                 TICK_TOKEN => {
                     self.ticker.clear();
                     self.look_after_liveness();
+                    self.look_after_http();
                     self.with_upstream(Upstream::tick);
                 }
                 UPSTREAM_TOKEN => self.upstream_ready(event),
+                LISTENER_TOKEN.. => self.accept_http(event.token),
+                token if SessionId::from_number(token).is_http() => {
+                    self.http_ready(SessionId::from_number(token), event);
+                }
                 token => self.socket_ready(SessionId::from_number(token), event),
             }
         }
@@ -173,13 +181,19 @@ impl Reactor {
         self.begin_closings();
         self.hand_over();
         self.write_upstream();
+        self.flush_http();
         self.write_dirty();
         self.send_staged();
         Ok(match count {
             _ if self.stopped => Turn::Stopped,
-            _ if count == EVENTS_MAX || !self.resumable.is_empty() => Turn::More,
+            _ if count == EVENTS_MAX || self.has_more() => Turn::More,
             _ => Turn::Idle,
         })
+    }
+
+    /// Whether there is something to do that no descriptor tells of.
+    fn has_more(&self) -> bool {
+        !self.resumable.is_empty() || self.links.http.has_more()
     }
 
     /// Gives the journal what this pass has written. Whoever waits for it is told when it is acknowledged.
@@ -369,6 +383,7 @@ impl Reactor {
                     self.begin_close(slot, code, &reason);
                 }
             }
+            Command::Http(command) => self.http_command(command),
             Command::Resume => self.resume_all(),
             Command::Acknowledged => {
                 self.after_acknowledgement();

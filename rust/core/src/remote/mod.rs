@@ -9,7 +9,6 @@ mod pipeline;
 pub mod resp;
 pub mod scripts;
 mod task;
-mod utc;
 
 pub use pipeline::{Pipeline, Progress};
 
@@ -20,6 +19,7 @@ use crate::error::{WireError, code};
 use crate::outcome::{Reply, error_json, give_up_if_flooded};
 use crate::peer::Peer;
 use crate::state::{Answer, Change};
+use crate::utc;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iii_fast.errors import WireError
-from iii_fast.triggers.http_routes import PATH_CHARACTERS_MAX, SEGMENTS_MAX, Pattern, Routes
+from iii_fast.reference.http_routes import PATH_CHARACTERS_MAX, SEGMENTS_MAX, Pattern, Routes
 
 
 def routes(*entries: tuple[str, str]) -> Routes[str]:
@@ -99,13 +99,14 @@ def test_allow_lists_what_the_path_can_be_asked_with() -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "a/*rest",
-        "*",
+        "a/*rest/b",
+        "*/b",
+        "{*x}/b",
         ":",
         "a/:/b",
         "{}",
-        "{*rest}",
         ":x/:x",
+        ":x/*x",
         "a b",
         "a?b",
         "a#b",
@@ -117,6 +118,32 @@ def test_paths_that_cannot_be_served_are_refused(path: str) -> None:
     with pytest.raises(WireError) as raised:
         Pattern.parse(path)
     assert raised.value.code == "trigger_registration_failed"
+
+
+@pytest.mark.parametrize(
+    ("path", "asked", "rest"),
+    [
+        ("files/*path", "/files/a/b%20c", {"path": "a/b c"}),
+        ("files/{*path}", "/files/a", {"path": "a"}),
+        ("*", "/a//b/", {"*": "a//b/"}),
+        ("files/*path", "/files/", None),
+        ("files/*path", "/files", None),
+        ("files/*path", "/files//", {"path": "/"}),
+        (":x/*y", "/1/2/3", {"x": "1", "y": "2/3"}),
+    ],
+)
+def test_a_wildcard_takes_what_is_left(path: str, asked: str, rest: dict[str, str] | None) -> None:
+    match = found(routes(("GET", path)), "GET", asked)
+    assert (None if match is None else match[1]) == rest
+
+
+def test_static_wins_over_parameter_over_wildcard() -> None:
+    table = routes(("GET", "a/b"), ("GET", "a/:x"), ("GET", "a/*y"), ("GET", "*z"), ("POST", "a/*y"))
+    for asked, served in [("/a/b", "a/b"), ("/a/c", "a/:x"), ("/a/b/c", "a/*y"), ("/b", "*z")]:
+        match = found(table, "GET", asked)
+        assert match is not None
+        assert match[0] == f"GET {served}"
+    assert found(table, "POST", "/a/b") == ("POST a/*y", {"y": "b"})
 
 
 def test_segments_are_limited() -> None:

@@ -1,9 +1,7 @@
-//! Unix time as people read it.
+//! The calendar of Unix time.
 
-/// `2026-11-25 03:40:00 UTC`.
-pub(super) fn text(unix_ms: u64) -> String {
-    let seconds = unix_ms / 1000;
-    let (days, of_day) = (seconds / 86_400, seconds % 86_400);
+/// Year, month and day of a day since 1970-01-01.
+pub(crate) fn calendar(days: u64) -> (u64, u64, u64) {
     // Years are counted from March 1st, so that the leap day is the last one; eras are 400 years from the year 0.
     let shifted = days + 719_468;
     let (era, of_era) = (shifted / 146_097, shifted % 146_097);
@@ -12,7 +10,14 @@ pub(super) fn text(unix_ms: u64) -> String {
     let shifted_month = (5 * of_year + 2) / 153;
     let day = of_year - (153 * shifted_month + 2) / 5 + 1;
     let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
+}
+
+/// `2026-11-25 03:40:00 UTC`.
+pub(crate) fn text(unix_ms: u64) -> String {
+    let seconds = unix_ms / 1000;
+    let (days, of_day) = (seconds / 86_400, seconds % 86_400);
+    let (year, month, day) = calendar(days);
     let (hour, minute, second) = (of_day / 3_600, of_day / 60 % 60, of_day % 60);
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
 }

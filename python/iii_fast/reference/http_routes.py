@@ -1,7 +1,7 @@
-"""The routes of the ``http`` trigger type: a trie by path segment. Touches nothing.
+"""Which trigger serves which path: a trie by path segment. Mirrors ``rust/core/src/http/pattern.rs`` and ``routes.rs``.
 
 A route is a method and a path; of several triggers on one route the newest serves, and when it leaves the one before it
-serves again. Static segments win over parameters, per method.
+serves again. Static segments win over parameters, parameters over wildcards, per method.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 from urllib.parse import unquote
 
-from iii_fast.triggers.config_reader import refused
+from iii_fast.errors import WireError
+from iii_fast.protocol import Code
 
 T = TypeVar("T")
 
@@ -19,20 +20,21 @@ METHODS: Final = frozenset({"GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OP
 """What is served; a route may have another method, and is never found."""
 PATH_CHARACTERS_MAX: Final = 2_048
 SEGMENTS_MAX: Final = 64
-PARAMETER: Final = None
-"""Stands for a parameter segment in a pattern; a static segment is its text, percent-decoded."""
+PARAMETER: Final = 0
+WILDCARD: Final = 1
+"""Stand for such segments in a pattern; a static segment is its text, percent-decoded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """A parsed path: its segments, and the names of its parameters in order."""
+    """A parsed path: its segments, and the names of its parameters and wildcard in order."""
 
-    segments: tuple[str | None, ...]
+    segments: tuple[str | int, ...]
     names: tuple[str, ...]
 
     @staticmethod
     def parse(path: str) -> Pattern:
-        """Reads ``users/:id`` or ``/users/{id}``; the leading slash is optional, a trailing one counts.
+        """Reads ``users/:id``, ``/users/{id}``, ``files/*path``; a leading slash is optional, a trailing one counts.
 
         Raises ``WireError`` (``trigger_registration_failed``) for paths that cannot be served.
         """
@@ -43,11 +45,11 @@ class Pattern:
         texts = path.removeprefix("/").split("/")
         if len(texts) > SEGMENTS_MAX:
             raise refused(f"api_path '{path}' has more than {SEGMENTS_MAX} segments")
-        segments: list[str | None] = []
+        segments: list[str | int] = []
         names: list[str] = []
-        for text in texts:
-            name = _parameter_name(text, path)
-            segments.append(unquote(text) if name is None else PARAMETER)
+        for at, text in enumerate(texts):
+            segment, name = _read_segment(text, path, is_last=at + 1 == len(texts))
+            segments.append(segment)
             if name is not None:
                 names.append(name)
         if len(set(names)) != len(names):
@@ -55,29 +57,37 @@ class Pattern:
         return Pattern(tuple(segments), tuple(names))
 
 
-def _parameter_name(segment: str, path: str) -> str | None:
-    if segment.startswith("*"):
-        raise refused(f"api_path '{path}': wildcard segments such as `{segment}` are not supported")
-    if segment.startswith("{") and segment.endswith("}"):
-        name = segment[1:-1]
-    elif segment.startswith(":"):
-        name = segment[1:]
-    else:
-        return None
-    if not name or name.startswith("*"):
-        raise refused(f"api_path '{path}': `{segment}` is no parameter name")
-    return name
+def refused(message: str) -> WireError:
+    """The error of a path that cannot be served."""
+    return WireError(Code.TRIGGER_REGISTRATION_FAILED, message)
+
+
+def _read_segment(text: str, path: str, *, is_last: bool) -> tuple[str | int, str | None]:
+    """A segment of a pattern, and its name if it has one."""
+    name = None
+    if text.startswith("{") and text.endswith("}") and len(text) > 1:
+        name = text[1:-1]
+    elif text.startswith(":"):
+        name = text[1:]
+    if (name if name is not None else text).startswith("*"):
+        if not is_last:
+            raise refused(f"api_path '{path}': the wildcard `{text}` is not the last segment")
+        return WILDCARD, (name if name is not None else text)[1:] or "*"
+    if name is None:
+        return unquote(text), None
+    if not name:
+        raise refused(f"api_path '{path}': `{text}` is no parameter name")
+    return PARAMETER, name
 
 
 @dataclass(slots=True)
 class _Node(Generic[T]):
-    static: dict[str, _Node[T]] = field(default_factory=dict)
-    parameter: _Node[T] | None = None
+    children: dict[str | int, _Node[T]] = field(default_factory=dict)
     methods: dict[str, list[tuple[Pattern, T]]] = field(default_factory=dict)
 
     @property
     def empty(self) -> bool:
-        return not self.static and self.parameter is None and not self.methods
+        return not self.children and not self.methods
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +108,7 @@ class Routes(Generic[T]):
         """Makes ``target`` serve a route. Raises ``WireError`` when the same shape has other parameter names."""
         node = self._root
         for segment in pattern.segments:
-            if segment is PARAMETER:
-                node.parameter = node.parameter or _Node()
-                node = node.parameter
-            else:
-                node = node.static.setdefault(segment, _Node())
+            node = node.children.setdefault(segment, _Node())
         owners = node.methods.setdefault(method, [])
         if owners and owners[-1][0].names != pattern.names:
             names = ", ".join(owners[-1][0].names)
@@ -113,29 +119,20 @@ class Routes(Generic[T]):
         """Takes ``target`` from its route; the owner before it serves again."""
         nodes = [self._root]
         for segment in pattern.segments:
-            child = nodes[-1].parameter if segment is PARAMETER else nodes[-1].static[segment]
-            assert child is not None
-            nodes.append(child)
+            nodes.append(nodes[-1].children[segment])
         owners = nodes[-1].methods[method]
         owners.remove((pattern, target))
         if not owners:
             del nodes[-1].methods[method]
-        self._prune(nodes, pattern)
-
-    def _prune(self, nodes: list[_Node[T]], pattern: Pattern) -> None:
         for parent, segment in zip(reversed(nodes[:-1]), reversed(pattern.segments), strict=True):
-            if segment is PARAMETER:
-                if parent.parameter is None or not parent.parameter.empty:
-                    return
-                parent.parameter = None
-            elif parent.static[segment].empty:
-                del parent.static[segment]
-            else:
-                return
+            if parent.children[segment].empty:
+                del parent.children[segment]
 
     def find(self, method: str, path: str) -> Match[T] | None:
         """The route that serves a request path (as it came); ``HEAD`` falls back to ``GET``."""
-        segments = _decoded(path)
+        if method not in METHODS:
+            return None
+        segments = path.removeprefix("/").split("/")
         for candidate in ("HEAD", "GET") if method == "HEAD" else (method,):
             for node, values in _matching(self._root, segments, 0):
                 if owners := node.methods.get(candidate):
@@ -145,7 +142,8 @@ class Routes(Generic[T]):
 
     def methods(self, path: str) -> list[str]:
         """What a path is served with, for ``Allow``; empty when nothing is there."""
-        found = {method for node, _ in _matching(self._root, _decoded(path), 0) for method in node.methods}
+        segments = path.removeprefix("/").split("/")
+        found = {method for node, _ in _matching(self._root, segments, 0) for method in node.methods}
         if found:
             found.add("OPTIONS")
         if "GET" in found:
@@ -153,18 +151,16 @@ class Routes(Generic[T]):
         return sorted(found & METHODS)
 
 
-def _decoded(path: str) -> list[str]:
-    return [unquote(segment) for segment in path.removeprefix("/").split("/")]
-
-
 def _matching(node: _Node[T], segments: list[str], at: int) -> Iterator[tuple[_Node[T], list[str]]]:
-    """Every node that a path reaches, the most static first, with the values of the parameters on the way."""
+    """Every node that a path reaches, the most static first, with the values of parameters and wildcard on the way."""
     if at == len(segments):
         yield node, []
         return
-    segment = segments[at]
-    if (child := node.static.get(segment)) is not None:
+    value = unquote(segments[at])
+    if (child := node.children.get(value)) is not None:
         yield from _matching(child, segments, at + 1)
-    if segment and node.parameter is not None:
-        for found, values in _matching(node.parameter, segments, at + 1):
-            yield found, [segment, *values]
+    if segments[at] and (child := node.children.get(PARAMETER)) is not None:
+        for found, values in _matching(child, segments, at + 1):
+            yield found, [value, *values]
+    if (rest := "/".join(segments[at:])) and (child := node.children.get(WILDCARD)) is not None:
+        yield child, [unquote(rest)]

@@ -1,0 +1,288 @@
+//! Responses as bytes: what a function's result means, walked and never parsed into a tree.
+
+use super::clock::Clock;
+use super::head::is_token;
+use super::refusal::Refusal;
+use crate::codec::json::{self, Elements, JsonKind, Member, Members};
+use crate::outbox::Outbox;
+use crate::parts::Parts;
+
+/// What a web page needs to read a response; on every one that has no such headers of its own.
+const ANY_ORIGIN: [&str; 2] = ["access-control-allow-origin", "access-control-expose-headers"];
+const JSON_TYPE: &[u8] = b"application/json";
+/// Headers that the engine alone writes: they belong to the connection, not to the function.
+const OWNED: [&str; 4] = ["content-length", "transfer-encoding", "connection", "date"];
+
+/// How a response goes out.
+#[derive(Debug, Clone, Copy)]
+pub struct Delivery {
+    /// The request was a HEAD.
+    pub is_head: bool,
+    /// The connection ends behind it.
+    pub closes: bool,
+    /// Now.
+    pub clock: Clock,
+}
+
+/// Writes what a function's result means (valid JSON text, or none): a response object, or any other value as a JSON body. Notes
+/// what was left out. `is_document`: the body is sent as JSON whatever its type says.
+pub fn write_result(out: &mut Outbox, result: Option<&str>, is_document: bool, how: Delivery, notes: &mut Vec<String>) {
+    let result = result.map(str::trim_ascii);
+    let Some(result) = result.filter(|result| json::kind(result) != JsonKind::Null || is_document) else {
+        return Writer::begin(out, 204, how).end(b"");
+    };
+    let fields = Fields::read(result);
+    if !fields.any && !is_document {
+        let mut writer = Writer::begin(out, 200, how);
+        writer.header("content-type", JSON_TYPE);
+        return writer.end(result.as_bytes());
+    }
+    let mut writer = Writer::begin(out, status(fields.status_code), how);
+    write_headers(&mut writer, fields.headers, notes);
+    let body = fields.body.unwrap_or("{}");
+    let is_typed = writer.is_typed;
+    if !is_typed {
+        writer.header("content-type", JSON_TYPE);
+    }
+    match json::kind(body) {
+        JsonKind::String if is_typed && !is_document => writer.end(json::unescape(body).unwrap_or_default().as_bytes()),
+        JsonKind::Null if is_typed && !is_document => writer.end(b""),
+        _ => writer.end(body.as_bytes()),
+    }
+}
+
+/// Writes an error envelope; what it says for the log, if it is to be logged. `allow`: methods, for 405.
+pub fn write_refusal(out: &mut Outbox, refusal: &Refusal, allow: &[&str], how: Delivery) -> Option<String> {
+    let (body, error_id) = refusal.envelope();
+    let mut writer = Writer::begin(out, refusal.status, how);
+    writer.header("content-type", JSON_TYPE);
+    writer.allow(allow);
+    writer.end(&body);
+    let Refusal { status, code, message } = refusal;
+    error_id.map(|error_id| format!("HTTP {status} {code}: {message} (error_id {error_id})"))
+}
+
+/// Writes the answer to an OPTIONS request that no function serves.
+pub fn write_options(out: &mut Outbox, allow: &[&str], is_preflight: bool, how: Delivery) {
+    let mut writer = Writer::begin(out, 200, how);
+    writer.allow(allow);
+    if is_preflight {
+        writer.header("access-control-allow-methods", b"*");
+        writer.header("access-control-allow-headers", b"*");
+    }
+    writer.end(b"");
+}
+
+/// The members of a response object, and whether there is any. Of duplicates the last counts.
+#[derive(Default)]
+struct Fields<'a> {
+    status_code: Option<&'a str>,
+    headers: Option<&'a str>,
+    body: Option<&'a str>,
+    any: bool,
+}
+
+impl<'a> Fields<'a> {
+    fn read(result: &'a str) -> Self {
+        let mut fields = Fields::default();
+        each_member(result, |member| {
+            let field = match () {
+                () if member.key_is("status_code") => &mut fields.status_code,
+                () if member.key_is("headers") => &mut fields.headers,
+                () if member.key_is("body") => &mut fields.body,
+                () => return,
+            };
+            *field = Some(member.value);
+            fields.any = true;
+        });
+        fields
+    }
+}
+
+/// The members of a valid object; none of anything else.
+fn each_member<'a>(object: &'a str, mut see: impl FnMut(&Member<'a>)) {
+    let Ok(mut members) = Members::new(object, usize::MAX) else { return };
+    while let Ok(Some(member)) = members.next() {
+        see(&member);
+    }
+}
+
+/// A whole number from 200 to 999, else 200.
+fn status(raw: Option<&str>) -> u16 {
+    let number = raw.filter(|raw| json::kind(raw) == JsonKind::Number).and_then(|raw| raw.parse::<f64>().ok());
+    number
+        .filter(|number| (200.0..=999.0).contains(number) && number.fract() == 0.0)
+        .map_or(200, |number| number as u16)
+}
+
+/// Headers as an object or as a list of lines; a wrong one is left out rather than let it break up the response.
+fn write_headers(writer: &mut Writer<'_>, headers: Option<&str>, notes: &mut Vec<String>) {
+    let Some(headers) = headers else { return };
+    each_member(headers, |member| {
+        let name = json::unescape(member.key).unwrap_or_default();
+        match text(member.value) {
+            Some(value) => writer.header_of_function(&name, &value, notes),
+            None => notes.push(left_out(&name)),
+        }
+    });
+    let Ok(mut lines) = Elements::new(headers, usize::MAX) else { return };
+    while let Ok(Some(line)) = lines.next() {
+        let Some(line) = text(line) else { continue };
+        match line.split_once(':') {
+            Some((name, value)) => writer.header_of_function(name.trim_matches(BLANK), value, notes),
+            None => notes.push(left_out(line.trim_matches(BLANK))),
+        }
+    }
+}
+
+const BLANK: [char; 2] = [' ', '\t'];
+
+fn text(raw: &str) -> Option<std::borrow::Cow<'_, str>> {
+    (json::kind(raw) == JsonKind::String).then(|| json::unescape(raw).ok())?
+}
+
+fn left_out(name: &str) -> String {
+    format!("A handler's response header {name:?} is left out: it is no valid header")
+}
+
+/// One response on its way into an outbox.
+struct Writer<'o> {
+    out: &'o mut Outbox,
+    how: Delivery,
+    status: u16,
+    is_typed: bool,
+    /// Which of [`ANY_ORIGIN`] the function has sent itself.
+    own: [bool; ANY_ORIGIN.len()],
+}
+
+impl<'o> Writer<'o> {
+    fn begin(out: &'o mut Outbox, status: u16, how: Delivery) -> Self {
+        let digits = [b'0' + (status / 100) as u8, b'0' + (status / 10 % 10) as u8, b'0' + (status % 10) as u8];
+        out.bytes(b"HTTP/1.1 ");
+        out.bytes(&digits);
+        out.bytes(b" ");
+        out.bytes(reason(status).as_bytes());
+        out.bytes(b"\r\n");
+        Writer { out, how, status, is_typed: false, own: [false; ANY_ORIGIN.len()] }
+    }
+
+    /// A header with a name in lower case and a value that is known to be good.
+    fn header(&mut self, name: &str, value: &[u8]) {
+        self.is_typed |= name == "content-type";
+        for (own, known) in self.own.iter_mut().zip(ANY_ORIGIN) {
+            *own |= name == known;
+        }
+        self.out.bytes(name.as_bytes());
+        self.out.bytes(b": ");
+        self.out.bytes(value);
+        self.out.bytes(b"\r\n");
+    }
+
+    fn header_of_function(&mut self, name: &str, value: &str, notes: &mut Vec<String>) {
+        let is_bad = |byte: u8| (byte < b' ' && byte != b'\t') || byte == 0x7f;
+        if name.is_empty() || !name.bytes().all(is_token) || value.bytes().any(is_bad) {
+            return notes.push(left_out(name));
+        }
+        let name = name.to_ascii_lowercase();
+        if !OWNED.contains(&&*name) {
+            self.header(&name, value.trim_matches(BLANK).as_bytes());
+        }
+    }
+
+    fn allow(&mut self, methods: &[&str]) {
+        if !methods.is_empty() {
+            self.header("allow", methods.join(", ").as_bytes());
+        }
+    }
+
+    fn end(mut self, body: &[u8]) {
+        let own = self.own;
+        for (name, _) in ANY_ORIGIN.into_iter().zip(own).filter(|(_, own)| !own) {
+            self.header(name, b"*");
+        }
+        self.out.bytes(b"date: ");
+        self.out.bytes(self.how.clock.date());
+        self.out.bytes(b"\r\n");
+        // These two have no body whatever is said (RFC 9110, sections 15.3.5 and 15.4.5).
+        let has_body = !matches!(self.status, 204 | 304);
+        if has_body {
+            self.out.bytes(b"content-length: ");
+            let mut digits = [0u8; 20];
+            self.out.bytes(decimal(body.len(), &mut digits));
+            self.out.bytes(b"\r\n");
+        }
+        if self.how.closes {
+            self.out.bytes(b"connection: close\r\n");
+        }
+        self.out.bytes(b"\r\n");
+        if has_body && !self.how.is_head {
+            self.out.bytes(body);
+        }
+    }
+}
+
+fn decimal(mut number: usize, digits: &mut [u8; 20]) -> &[u8] {
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return &digits[at..];
+        }
+    }
+}
+
+/// The phrases of RFC 9110 and its kin; none for other numbers.
+fn reason(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
+        203 => "Non-Authoritative Information",
+        204 => "No Content",
+        205 => "Reset Content",
+        206 => "Partial Content",
+        300 => "Multiple Choices",
+        301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
+        304 => "Not Modified",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        402 => "Payment Required",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        406 => "Not Acceptable",
+        408 => "Request Timeout",
+        409 => "Conflict",
+        410 => "Gone",
+        411 => "Length Required",
+        412 => "Precondition Failed",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        415 => "Unsupported Media Type",
+        416 => "Range Not Satisfiable",
+        417 => "Expectation Failed",
+        421 => "Misdirected Request",
+        422 => "Unprocessable Content",
+        425 => "Too Early",
+        426 => "Upgrade Required",
+        428 => "Precondition Required",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        451 => "Unavailable For Legal Reasons",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
+        507 => "Insufficient Storage",
+        511 => "Network Authentication Required",
+        _ => "",
+    }
+}

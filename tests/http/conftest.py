@@ -1,0 +1,23 @@
+"""Every test of http runs on both data planes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from iii_fast.contracts import Limits
+from tests.http.site import PLANES, Site
+
+Open = Callable[..., Site]
+
+
+@pytest.fixture(params=sorted(PLANES))
+def open_site(request: pytest.FixtureRequest) -> Open:
+    """Opens a site with other limits than the default ones."""
+    return lambda limits=None: Site(PLANES[request.param](limits or Limits()))
+
+
+@pytest.fixture
+def site(open_site: Open) -> Site:
+    return open_site()
