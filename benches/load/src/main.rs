@@ -12,6 +12,7 @@ mod http;
 mod memory;
 mod message;
 mod meter;
+mod msgpack;
 mod nats;
 mod net;
 mod options;

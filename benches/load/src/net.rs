@@ -265,10 +265,10 @@ impl Peer {
             let payload = &bytes[used + frame.start..used + frame.end];
             used += frame.end;
             match frame.opcode {
-                opcode::TEXT if frame.last && self.fragments.is_none() => {
+                opcode::TEXT | opcode::BINARY if frame.last && self.fragments.is_none() => {
                     handler.message(peer, payload, &mut self.outbox, now);
                 }
-                opcode::TEXT if self.fragments.is_none() => self.fragments = Some(payload.to_vec()),
+                opcode::TEXT | opcode::BINARY if self.fragments.is_none() => self.fragments = Some(payload.to_vec()),
                 opcode::CONTINUATION => self.continuation(payload, frame.last, turn, handler)?,
                 opcode::PING => self.outbox.frame(opcode::PONG, payload),
                 opcode::PONG => {}

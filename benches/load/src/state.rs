@@ -5,8 +5,10 @@ use std::collections::VecDeque;
 use crate::drive::{self, Common, Load, Until};
 use crate::failure::Failure;
 use crate::flight::{Flights, ID_BYTES, read_hex, write_hex};
+use crate::frame::opcode;
 use crate::message::{self, Message};
 use crate::meter::{Meter, Report};
+use crate::msgpack;
 use crate::net::{Handler, Net};
 use crate::options::Options;
 use crate::outbox::Outbox;
@@ -105,6 +107,8 @@ struct StateLoad {
     get_percent: u32,
     /// The other side is the echo: it returns the request and filler.
     echo: bool,
+    /// Calls are made in msgpack.
+    msgpack: bool,
     /// The other side is no engine.
     store: Option<Box<dyn Store>>,
     measures: Measures,
@@ -130,6 +134,10 @@ pub fn run(mut options: Options, defaults: &Defaults) -> Result<(Report, bool), 
     let get_percent = options.number("get-percent", 90, 0, 100)? as u32;
     let scope = options.take("scope", "bench".to_owned())?;
     let echo = options.take("echo", false)?;
+    let codec = options.take("codec", "json".to_owned())?;
+    if !matches!(codec.as_str(), "json" | "msgpack") || codec == "msgpack" && (echo || common.scheme != "ws") {
+        return Err(Failure::Usage(format!("--codec: expected json, or msgpack for an engine, got `{codec}`")));
+    }
     let draw = options.take("draw", Draw::Uniform)?;
     let store = store::of(&common, &scope, &mut options)?;
     options.finish()?;
@@ -144,6 +152,7 @@ pub fn run(mut options: Options, defaults: &Defaults) -> Result<(Report, bool), 
         values: Values::new(value_bytes, common.seed),
         get_percent,
         echo,
+        msgpack: codec == "msgpack",
         store,
         measures: defaults.measures,
         each_once: true,
@@ -159,6 +168,7 @@ pub fn run(mut options: Options, defaults: &Defaults) -> Result<(Report, bool), 
     let mut report = Report::default();
     report
         .text("command", defaults.command)
+        .text("codec", &codec)
         .number("connections", connections as f64)
         .number("in_flight", in_flight as f64)
         .number("keys", keys as f64)
@@ -227,6 +237,11 @@ impl Load for StateLoad {
                 &mut self.request,
             );
         }
+        if self.msgpack {
+            let set = set.then_some(asked.after);
+            msgpack::write_request(&mut self.request, &self.scope, &self.values, key, set, id);
+            return outbox.frame(opcode::BINARY, &self.request);
+        }
         write_request(&mut self.request, &self.scope, &self.values, &asked, id);
         outbox.text(&self.request);
     }
@@ -239,6 +254,10 @@ impl Load for StateLoad {
         }
         if self.echo {
             return self.is_echo(answer, asked);
+        }
+        if self.msgpack {
+            let set = asked.set.then_some(asked.after);
+            return msgpack::is_right(answer, &self.values, asked.key, asked.before, set);
         }
         message::quick(answer).is_some_and(|answer| self.fits(&answer, asked))
             || message::parse(answer).is_some_and(|answer| self.fits(&answer, asked))
@@ -253,7 +272,12 @@ impl Load for StateLoad {
 impl Handler for StateLoad {
     #[inline]
     fn message(&mut self, peer: usize, text: &[u8], outbox: &mut Outbox, now: u64) {
-        drive::answered(self, peer, text, outbox, now);
+        if !self.msgpack {
+            return drive::answered(self, peer, text, outbox, now);
+        }
+        if let Some(landed) = drive::land(self, peer, msgpack::id(text), text, now) {
+            drive::settle(self, peer, landed, text, outbox, now);
+        }
     }
 
     fn bytes(&mut self, peer: usize, bytes: &[u8], outbox: &mut Outbox, now: u64) -> Result<usize, String> {

@@ -46,8 +46,9 @@ impl Values {
         &self.letters[start..start + count]
     }
 
+    /// The letters in a value.
     #[inline]
-    fn body(&self, key: u32, version: u32) -> &[u8] {
+    pub fn body(&self, key: u32, version: u32) -> &[u8] {
         self.letters(u64::from(key) << 32 | u64::from(version), self.length - VALUE_BYTES_MIN)
     }
 
