@@ -7,6 +7,7 @@ use iii_fast_core::limits::Limits;
 use iii_fast_core::ws;
 use iii_fast_reactor::inbox::{Adoption, Command, Inbox, Purpose};
 use iii_fast_reactor::reactors;
+use rustix::net::sockopt;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
@@ -48,20 +49,15 @@ impl Engine {
     }
 
     pub fn connect_raw(&self, index: usize) -> Client {
-        let client = TcpStream::connect(self.listener.local_addr().unwrap()).unwrap();
-        client.set_nodelay(true).unwrap();
-        client.set_read_timeout(Some(DEADLINE)).unwrap();
-        let (socket, address) = self.listener.accept().unwrap();
-        let adoption = Adoption {
-            socket,
-            tls: None,
-            leftover: Vec::new(),
-            purpose: Purpose::Worker,
-            address: address.to_string(),
-            connected_at_ms: 0,
-        };
-        self.inboxes[index % self.inboxes.len()].adopt(&self.core, adoption);
-        Client { socket: client, buffer: Vec::new() }
+        connect(&self.listener, &self.core, &self.inboxes[index % self.inboxes.len()], None)
+    }
+
+    /// As [`Self::connect`], with `buffer_bytes` in the kernel on the way to the client.
+    pub fn connect_narrow(&self, index: usize, buffer_bytes: usize) -> Client {
+        let inbox = &self.inboxes[index % self.inboxes.len()];
+        let mut client = connect(&self.listener, &self.core, inbox, Some(buffer_bytes));
+        client.read();
+        client
     }
 
     pub fn tell(&self, index: usize, command: Command) {
@@ -114,6 +110,27 @@ impl Drop for Engine {
             thread.join().unwrap();
         }
     }
+}
+
+fn connect(listener: &TcpListener, core: &Core, inbox: &Inbox, buffer_bytes: Option<usize>) -> Client {
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    client.set_nodelay(true).unwrap();
+    client.set_read_timeout(Some(DEADLINE)).unwrap();
+    let (socket, address) = listener.accept().unwrap();
+    if let Some(bytes) = buffer_bytes {
+        sockopt::set_socket_recv_buffer_size(&client, bytes).unwrap();
+        sockopt::set_socket_send_buffer_size(&socket, bytes).unwrap();
+    }
+    let adoption = Adoption {
+        socket,
+        tls: None,
+        leftover: Vec::new(),
+        purpose: Purpose::Worker,
+        address: address.to_string(),
+        connected_at_ms: 0,
+    };
+    inbox.adopt(core, adoption);
+    Client { socket: client, buffer: Vec::new() }
 }
 
 /// A blocking WebSocket client without handshake.
