@@ -226,7 +226,7 @@ class Journal:
         if self._in_round or self._ending:
             return False
         behind = self._catalog.bytes_behind(self._start)
-        return behind >= max(self._storage.segment_bytes, self._behind_min) and behind > self._entries.bytes / 2
+        return behind >= max(self._storage.segment_bytes, self._behind_min) and behind > self._entries.bytes / 3
 
     async def _round(self, captured: list[PartEntry], start: int) -> None:
         """Writes a snapshot, then removes what it makes unnecessary. A failure leaves everything as it was."""

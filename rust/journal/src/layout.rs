@@ -73,16 +73,16 @@ impl Layout {
         if !self.may_want_round(segment_bytes) {
             return false;
         }
-        if self.behind > live_bytes() / 2 {
+        if self.behind > live_bytes() / 3 {
             return true;
         }
         self.behind_min = self.behind + segment_bytes / LOOKS_PER_SEGMENT;
         false
     }
 
-    /// Whether the round under way should hurry: there is twice as much behind the snapshot as a round begins with.
-    pub(crate) fn presses(&self, segment_bytes: u64, live_bytes: u64) -> bool {
-        self.behind >= 2 * segment_bytes && self.behind > live_bytes
+    /// Bytes of segments that the last whole snapshot does not make unnecessary.
+    pub(crate) fn behind(&self) -> u64 {
+        self.behind
     }
 
     /// A round has failed: the next one is not tried before there is another `bytes` behind the snapshot.

@@ -13,6 +13,7 @@ mod error;
 pub mod files;
 mod journal;
 mod layout;
+mod pace;
 pub mod part;
 mod progress;
 pub mod reader;

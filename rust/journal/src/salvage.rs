@@ -4,6 +4,7 @@
 use crate::catalog::{Catalog, SegmentFile};
 use crate::error::JournalError;
 use crate::files::Files;
+use crate::pace::Pace;
 use crate::part::{PartHeader, PartId};
 use crate::recovery::Found;
 use crate::{segment, snapshot};
@@ -60,7 +61,7 @@ pub(crate) fn write(
     let mut written = Catalog::default();
     for part in 0..parts {
         let header = PartHeader { id: PartId { generation, part }, parts, start };
-        if let Some(part) = snapshot::write_part(files, state, header, &|| false, &|| {})? {
+        if let Some(part) = snapshot::write_part(files, state, header, &|| false, &Pace::hurried())? {
             written.parts.insert(header.id, part.bytes);
         }
     }

@@ -3,16 +3,15 @@
 use crate::error::JournalError;
 use crate::files::{Files, Output};
 use crate::journal::Journal;
+use crate::pace::{Pace, Room};
 use crate::part::{self, PartHeader, PartId};
 use crate::segment;
 use iii_fast_core::log::record::{self, kind};
 use iii_fast_core::state::{Captured, State};
 use parking_lot::Mutex;
-use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
-use std::time::{Duration, Instant};
 
 /// Entries that are taken under one short lock; then whoever waits for the processor gets it.
 const PORTION: usize = 16;
@@ -20,14 +19,6 @@ const PORTION: usize = 16;
 const RECORD_BYTES: usize = 64 << 10;
 /// Bytes that are written at once: the same goes for a long write.
 const WRITE_BYTES: usize = 64 << 10;
-/// Bytes of a part that may wait for the disk: a sync of the journal may have to wait for all of them.
-const UNSYNCED_BYTES_MAX: usize = 256 << 10;
-/// Work without a pause: whoever wakes meanwhile may have to wait for the end of it.
-const BURST: Duration = Duration::from_micros(100);
-/// A pause is so many times as long as the work before it.
-const PAUSE_FACTOR: u32 = 4;
-/// The longest pause.
-const PAUSE_MAX: Duration = Duration::from_millis(1);
 
 /// How the rounds of this process have gone.
 #[derive(Default)]
@@ -80,23 +71,13 @@ fn round(journal: &Journal, state: &State, start: u64) -> Result<bool, JournalEr
     let files = &*journal.files;
     let is_over = || journal.is_stopping() || journal.progress.is_over();
     let live_bytes = state.live_bytes();
-    let begun = Cell::new(Instant::now());
-    // On a busy processor this leaves most of the time to those who write; not when the files would grow faster than it gets on.
-    let pause = || {
-        let took = begun.get().elapsed();
-        if took < BURST {
-            return;
-        }
-        if !journal.layout.lock().presses(journal.options.segment_bytes, live_bytes) {
-            std::thread::sleep(PAUSE_MAX.min(took * PAUSE_FACTOR));
-        }
-        begun.set(Instant::now());
-    };
+    let behind = || journal.layout.lock().behind();
+    let room = Room::new(behind(), live_bytes, journal.options.segment_bytes);
     let parts = state.stripe_count() as u32;
     for number in 0..parts {
         let header = PartHeader { id: PartId { generation: journal.generation, part: number }, parts, start };
         let unfinished = unfinished_name(header.id);
-        let written = write_part(files, state, header, &is_over, &pause);
+        let written = write_part(files, state, header, &is_over, &Pace::of(number, parts, room, behind()));
         let Some(written) = written.inspect_err(|_| drop(files.remove(&unfinished)))? else {
             drop(files.remove(&unfinished));
             return Ok(false);
@@ -115,13 +96,13 @@ fn round(journal: &Journal, state: &State, start: u64) -> Result<bool, JournalEr
     Ok(true)
 }
 
-/// Writes one part and brings it to the disk, with a `pause` after each portion; none when it `is_over` before the end.
+/// Writes one part and brings it to the disk; none when it `is_over` before the end.
 pub(crate) fn write_part(
     files: &dyn Files,
     state: &State,
     header: PartHeader,
     is_over: &dyn Fn() -> bool,
-    pause: &dyn Fn(),
+    pace: &Pace,
 ) -> Result<Option<WrittenPart>, JournalError> {
     let name = unfinished_name(header.id);
     let path = files.directory().join(&name);
@@ -142,10 +123,10 @@ pub(crate) fn write_part(
         before = state.capture(header.id.part as usize, before, PORTION, &mut portion);
         writer.entries(&portion).map_err(JournalError::io(&path, "write"))?;
         portion.clear();
-        if writer.unsynced >= UNSYNCED_BYTES_MAX {
+        if writer.unsynced >= pace.unsynced_bytes_max {
             writer.sync().map_err(JournalError::io(&path, "sync"))?;
         }
-        pause();
+        pace.pause();
         if before.is_none() {
             break;
         }
