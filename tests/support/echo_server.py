@@ -11,7 +11,7 @@ from typing import Any
 
 import trio
 
-from iii_fast.contracts import Call, Limits, Outcome
+from iii_fast.contracts import Call, ExchangeId, Limits, Outcome
 from iii_fast.native import NativeBackend
 
 
@@ -32,6 +32,12 @@ class NoControl:
 
     def advanced(self) -> None:
         raise AssertionError("no feed was begun")
+
+    def requested(self, exchange: ExchangeId, route: int, request: bytes, left_ms: int) -> None:
+        raise AssertionError(request)
+
+    def left(self, exchange: ExchangeId) -> None:
+        raise AssertionError(exchange)
 
     def closed(self, session: int, worker_id: str, reason: str) -> None:
         """Echo connections may or may not count as sessions."""
