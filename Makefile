@@ -20,9 +20,9 @@ PYTHON_SDKS := $(foreach version,0.11.6 0.25.0,$(CACHE)/python-sdk-$(version)/.i
 NODE_SDKS := $(CACHE)/node/.installed
 RUST_SDK := $(CACHE)/rust-sdk/debug/steered-worker
 
-RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust benches/load -name '*.rs' -o -name Cargo.toml)
+RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name Cargo.toml)
 
-.PHONY: help setup build run test test-rust test-python test-crash compat-sdks redis bench lint lint-rust lint-python format docs clean
+.PHONY: help setup build run test test-rust test-python test-crash compat-sdks redis bench bench-check lint lint-rust lint-python format docs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ redis: ## Install redis-server with apt-get when it is missing (needs root then)
 
 bench: $(ENGINE) ## Measure; tables go to benches/results
 	$(BIN)/python -m benches $(ARGS)
+
+bench-check: $(TOOLS) ## Count the core's instructions; fails at 5 % more. ARGS=--renew makes the baseline
+	$(BIN)/python -m benches.counts $(ARGS)
 
 lint: lint-rust lint-python ## Formatting, clippy, ruff, mypy
 

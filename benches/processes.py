@@ -99,17 +99,27 @@ def affinity(core: int | None) -> Iterator[None]:
 
 
 @functools.cache
-def load_binary() -> str:
-    """Builds the load generator (release) and returns its path. Raises ``BenchError`` when it does not build."""
+def build(package: str) -> str:
+    """Builds a crate (release); returns the path of its program, or else of its library.
+
+    Raises ``BenchError`` when it does not build.
+    """
     if shutil.which("cargo") is None:
-        raise BenchError("cargo is not on the path: the load generator is written in Rust and built here. Install Rust")
-    command = ["cargo", "build", "--release", "--locked", "--package", "iii-fast-load", "--message-format", "json"]
+        raise BenchError(f"cargo is not on the path: {package} is written in Rust and built here. Install Rust")
+    command = ["cargo", "build", "--release", "--locked", "--package", package, "--message-format", "json"]
     built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if built.returncode:
-        raise BenchError(f"the load generator does not build:\n{built.stderr}")
+        raise BenchError(f"{package} does not build:\n{built.stderr}")
     messages = (json.loads(line) for line in built.stdout.splitlines())
-    paths = [message["executable"] for message in messages if message.get("executable")]
-    return str(paths[-1])
+    files = [
+        file for message in messages for file in (message.get("executable"), *message.get("filenames", [])) if file
+    ]
+    return str([file for file in files if Path(file).suffix in ("", ".so")][-1])
+
+
+def load_binary() -> str:
+    """The load generator."""
+    return build("iii-fast-load")
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 //! Invocations in flight on one connection: their ids, when they left, and which were never answered.
 
+use crate::hex::{read_hex, write_hex};
 use crate::random::Random;
 
 /// Length of a UUID in canonical form.
@@ -99,30 +100,6 @@ impl<T: Copy> Flights<T> {
     pub fn free_slots(&self) -> Vec<usize> {
         (0..self.slots.len()).filter(|slot| self.slots[*slot].fate == Fate::Free).collect()
     }
-}
-
-const HEX: &[u8; 16] = b"0123456789abcdef";
-
-/// Writes `number` as hexadecimal digits, as many as `out` takes.
-#[inline]
-pub fn write_hex(out: &mut [u8], mut number: u64) {
-    for digit in out.iter_mut().rev() {
-        *digit = HEX[(number & 15) as usize];
-        number >>= 4;
-    }
-}
-
-/// Reads lower-case hexadecimal digits.
-#[inline]
-pub fn read_hex(digits: &[u8]) -> Option<u64> {
-    digits.iter().try_fold(0, |number, digit| {
-        let value = match digit {
-            b'0'..=b'9' => digit - b'0',
-            b'a'..=b'f' => digit - b'a' + 10,
-            _ => return None,
-        };
-        Some(number << 4 | u64::from(value))
-    })
 }
 
 /// `rrrrrrrr-ssss-4rrr-8ccc-nnnnnnnnnnnn`: random, slot, connection and number of the invocation on it.

@@ -4,11 +4,17 @@ use crate::random::Random;
 
 /// Opcodes (RFC 6455, section 5.2).
 pub mod opcode {
+    /// The next frame of a message.
     pub const CONTINUATION: u8 = 0;
+    /// A message of text, or its first frame.
     pub const TEXT: u8 = 1;
+    /// A message of bytes, or its first frame.
     pub const BINARY: u8 = 2;
+    /// The end of a connection.
     pub const CLOSE: u8 = 8;
+    /// Asks whether somebody is there.
     pub const PING: u8 = 9;
+    /// The answer to a ping.
     pub const PONG: u8 = 10;
 }
 

@@ -6,7 +6,6 @@ mod echo;
 mod events;
 mod failure;
 mod flight;
-mod frame;
 mod handshake;
 mod http;
 mod memory;
@@ -17,17 +16,16 @@ mod nats;
 mod net;
 mod options;
 mod outbox;
-mod random;
 mod redis;
 mod relay;
 mod state;
 mod store;
-mod value;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use failure::{During, Failure};
+use iii_fast_load::{frame, hex, random, value};
 use options::Options;
 
 const USAGE: &str =

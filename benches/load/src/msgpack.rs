@@ -1,6 +1,7 @@
 //! State calls and their answers in msgpack, made byte by byte: an engine has to answer in the shortest form.
 
-use crate::flight::{ID_BYTES, write_hex};
+use crate::flight::ID_BYTES;
+use crate::hex::write_hex;
 use crate::value::Values;
 
 const CALL: &[u8] = b"\x84\xa4type\xaeinvokefunction\xadinvocation_id\xd9\x24";

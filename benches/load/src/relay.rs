@@ -2,7 +2,8 @@
 
 use crate::drive::{self, Common, Load, beginning};
 use crate::failure::Failure;
-use crate::flight::{Flights, ID_BYTES, read_hex, write_hex};
+use crate::flight::{Flights, ID_BYTES};
+use crate::hex::{read_hex, write_hex};
 use crate::message::{self, Message};
 use crate::meter::{Meter, Report};
 use crate::net::{Handler, Net, Side};

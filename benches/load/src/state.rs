@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 
 use crate::drive::{self, Common, Load, Until};
 use crate::failure::Failure;
-use crate::flight::{Flights, ID_BYTES, read_hex, write_hex};
+use crate::flight::{Flights, ID_BYTES};
 use crate::frame::opcode;
+use crate::hex::{read_hex, write_hex};
 use crate::message::{self, Message};
 use crate::meter::{Meter, Report};
 use crate::msgpack;

@@ -1,6 +1,6 @@
 //! Values that can be checked byte by byte without being stored: key and version make them.
 
-use crate::flight::write_hex;
+use crate::hex::{read_hex, write_hex};
 use crate::random::{Random, mix};
 
 const HEAD: &[u8] = br#"{"id":"00000000","version":"00000000","data":""#;
@@ -26,6 +26,7 @@ impl Values {
     }
 
     /// How many bytes each text has.
+    #[expect(clippy::len_without_is_empty, reason = "a length of each, and never zero")]
     pub const fn len(&self) -> usize {
         self.length
     }
@@ -63,7 +64,7 @@ impl Values {
     /// The version that a text says it is.
     #[inline]
     pub fn version(&self, text: &[u8]) -> Option<u32> {
-        crate::flight::read_hex(text.get(28..36)?).map(|version| version as u32)
+        read_hex(text.get(28..36)?).map(|version| version as u32)
     }
 
     /// Whether `text` is exactly that version of that key; version 0 is `null`.
