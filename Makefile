@@ -40,6 +40,7 @@ test-rust: ## The Rust tests
 	cargo test --workspace --locked --quiet
 
 test-python: $(ENGINE) compat-sdks redis ## The Python tests, with the published SDKs as clients
+	cargo build --release --locked --quiet --package iii-fast-load --package iii-fast-core-benches
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal $(ARGS)
 
 test-crash: $(ENGINE) compat-sdks ## Ten times the crashes, histories and programs; III_FAST_SEED=N repeats a run
