@@ -22,7 +22,7 @@ RUST_SDK := $(CACHE)/rust-sdk/debug/steered-worker
 
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name Cargo.toml)
 
-.PHONY: help setup build run test test-rust test-python test-crash compat-sdks redis bench bench-check lint lint-rust lint-python format docs clean
+.PHONY: help setup build run test test-rust test-python test-crash compat-sdks redis bench bench-check profile lint lint-rust lint-python format docs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,7 @@ test-rust: ## The Rust tests
 
 test-python: $(ENGINE) compat-sdks redis ## The Python tests, with the published SDKs as clients
 	cargo build --release --locked --quiet --package iii-fast-load --package iii-fast-core-benches
+	! command -v perf > /dev/null || cargo build --release --locked --quiet --package iii-fast-py
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal $(ARGS)
 
 test-crash: $(ENGINE) compat-sdks ## Ten times the crashes, histories and programs; III_FAST_SEED=N repeats a run
@@ -60,6 +61,9 @@ bench: $(ENGINE) ## Measure; tables go to benches/results
 
 bench-check: $(TOOLS) ## Count the core's instructions; fails at 5 % more. ARGS=--renew makes the baseline
 	$(BIN)/python -m benches.counts $(ARGS)
+
+profile: $(ENGINE) ## Where the engine's processor time goes, by perf. ARGS=relay-16x16: another load
+	$(BIN)/python -m benches.profile $(ARGS)
 
 lint: lint-rust lint-python ## Formatting, clippy, ruff, mypy
 
