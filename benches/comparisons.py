@@ -7,15 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Final
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final
 
 from benches import contenders, durability, processes, workloads
-from benches.contenders import ALWAYS, INTERVAL, MEMORY, NATS, REDIS
-from benches.measure import Bench
+from benches.contenders import ALWAYS, GRANIAN, INTERVAL, MEMORY, NATS, REDIS, UVICORN
+from benches.measure import Bench, Contender, Row
 from benches.processes import Server
 from benches.workloads import Workload
 
 NATIVE, REFERENCE, ECHO, BARE_RELAY, RUNNING = "native", "reference", "echo", "bare relay", "running engine"
+
+HTTP_TARGETS: Final = {GRANIAN: 2.0, REFERENCE: 20.0}
 
 IN_MEMORY: Final = (
     workloads.STATE_1X1,
@@ -73,6 +77,34 @@ def events(bench: Bench) -> None:
         servers = [stack.enter_context(processes.engine(name, bench.cores)) for name in (NATIVE, REFERENCE)]
         for workload in (workloads.EVENTS_1X1, workloads.EVENTS_16X16):
             _compare(bench, workload, servers)
+
+
+def http(bench: Bench) -> None:
+    """A GET with one parameter to a worker in Rust; granian and uvicorn answer with the same bytes themselves."""
+    with ExitStack() as stack:
+        native = stack.enter_context(processes.engine(NATIVE, bench.cores, level=""))
+        others = [stack.enter_context(contenders.HTTP[name](bench.cores)) for name in bench.present([GRANIAN, UVICORN])]
+        others.append(stack.enter_context(processes.engine(REFERENCE, bench.cores, level="")))
+        for workload in workloads.HTTP_GETS:
+            bench.take_turns(workload, [bench.contender(server) for server in (native, *others)])
+            for other in others:
+                target = HTTP_TARGETS.get(other.name) if workload is workloads.HTTP_128 else None
+                bench.ratio_row(workload, NATIVE, other.name, at_least=target)
+        one, eight = (bench.results.median(workload.name, NATIVE, "p50_us") for workload in workloads.HTTP_GETS[:2])
+        bench.results.rows.append(Row("http GET, native, p50 at 8 connections / at 1", eight / one, "x", "<=", 3))
+        _routes(bench, native)
+
+
+def _routes(bench: Bench, server: Server) -> None:
+    """One route among a thousand, against the only one."""
+
+    def run(count: int, workload: Workload) -> dict[str, Any]:
+        return bench.load(server, bench.scale.of(replace(workload, routes=count)))
+
+    workload, names = workloads.HTTP_ROUTES, {"1,000 routes": 1_000, "1 route": 1}
+    bench.take_turns(workload, [Contender(name, partial(run, count)) for name, count in names.items()])
+    among, alone = names
+    bench.ratio_row(workload, among, alone, at_least=0.95)
 
 
 def relay(bench: Bench) -> None:

@@ -106,5 +106,28 @@ def nats(cores: Cores, below: Path, level: str) -> Iterator[Server]:
             yield Server(NATS, f"nats://{listening.split()[-1]}", process, options=options, level=level)
 
 
+APP: Final = "benches.http_app"
+
+
+@contextmanager
+def granian(cores: Cores) -> Iterator[Server]:
+    """granian with one worker, which is a process of its own. Its port is chosen as Redis's is."""
+    address = f"127.0.0.1:{(port := _free_port())}"
+    command = [_program(GRANIAN), "--interface", "rsgi", "--workers", "1", "--port", str(port), f"{APP}:rsgi"]
+    with _started(command, cores, "Started worker-1 runtime-1") as (process, _):
+        spawned = next(line for line in process.lines if "Spawning worker-1 with PID" in line)
+        yield Server(GRANIAN, "", process, http=address, worker_pid=int(spawned.split()[-1]))
+
+
+@contextmanager
+def uvicorn(cores: Cores) -> Iterator[Server]:
+    """uvicorn with one process, and what it is fastest with."""
+    fast = ["--loop", "uvloop", "--http", "httptools", "--no-access-log", "--lifespan", "off", "--ws", "none"]
+    with _started([_program(UVICORN), "--port", "0", *fast, f"{APP}:asgi"], cores, "Uvicorn running on") as started:
+        process, line = started
+        yield Server(UVICORN, "", process, http=line.split("http://")[1].split()[0])
+
+
 Store = Callable[[Cores, Path, str], AbstractContextManager[Server]]
 STORES: Final[dict[str, Store]] = {REDIS: redis, NATS: nats}
+HTTP: Final[dict[str, Callable[[Cores], AbstractContextManager[Server]]]] = {GRANIAN: granian, UVICORN: uvicorn}

@@ -217,12 +217,13 @@ class Bench:
             megabytes = server.rss_bytes() / 1e6
         self.results.rows.append(Row(f"memory, {workload.name} of 100 bytes", megabytes, "MB", "<=", most_mb))
 
-    def idle_row(self, workload: Workload, most_kib: float) -> None:
+    def idle_row(self, workload: Workload, what: str, most_kib: float) -> None:
         """Memory per idle connection, above what the engine takes after its first few connections."""
         workload = self.scale.of(workload)
+        first = replace(workload, connections=workloads.WARMUP_CONNECTIONS)
         with processes.engine("native", self.cores) as server:
             self.say(f"{workload.name}: {workload.connections}")
-            with processes.held_connections(server, workloads.IDLE_WARMUP, self.cores):
+            with processes.held_connections(server, first, self.cores):
                 time.sleep(SETTLE_S)
             time.sleep(SETTLE_S)
             before = server.rss_bytes()
@@ -230,4 +231,4 @@ class Bench:
                 time.sleep(SETTLE_S)
                 after = server.rss_bytes()
         kib = (after - before) / workload.connections / 1024
-        self.results.rows.append(Row("memory, idle connection", kib, "KiB", "<=", most_kib))
+        self.results.rows.append(Row(f"memory, {what}", kib, "KiB", "<=", most_kib))

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from benches.workloads import Workload
+from benches.workloads import HTTP, HTTP_MEMORY, Workload
 from tests.support.engine_process import EngineProcess, has_place
 from tests.support.line_process import LineProcess
 
@@ -52,7 +52,8 @@ class Server:
     """Something that answers, by the ``name`` that the tables have. An engine took ``start_s`` to listen.
 
     Without a ``process`` somebody else has started it. ``options`` tell the load generator what it speaks to. ``level``
-    is what a write has come to when it is answered: ``memory``, or a level of ``sync``.
+    is what a write has come to when it is answered: ``memory``, or a level of ``sync``. ``http``: HOST:PORT of its http
+    listener; what speaks only http has no ``url``. ``worker_pid``: the process that serves, if it is another one.
     """
 
     name: str
@@ -61,13 +62,15 @@ class Server:
     start_s: float = 0.0
     options: tuple[str, ...] = ()
     level: str = ""
+    http: str = ""
+    worker_pid: int | None = None
 
     @property
     def pid(self) -> int:
-        """The number of its process."""
+        """The number of the process that serves."""
         if self.process is None:
             raise BenchError(f"{self.name} was not started here")
-        return self.process.process.pid
+        return self.worker_pid or self.process.process.pid
 
     def last_words(self) -> str:
         """Whether it lives, and the end of its log: for the report of a failure."""
@@ -146,7 +149,8 @@ def engine(
             raise BenchError(f"the engine did not start: {error}") from error
         start_s = time.monotonic() - begin
     with process:
-        yield Server(name or backend, process.url, process.process, start_s, level=level)
+        http = f"{process.http[0]}:{process.http[1]}"
+        yield Server(name or backend, process.url, process.process, start_s, level=level, http=http)
         if killed:
             process.kill()
 
@@ -212,8 +216,11 @@ def serve(name: str, cores: Cores) -> AbstractContextManager[Server]:
 
 
 def _command(server: Server, workload: Workload, scope: str) -> list[str]:
-    pid = () if server.process is None else ("--pid", str(server.pid))
-    return [load_binary(), *workload.arguments(scope), "--url", server.url, *pid, *server.options]
+    where = ["--url", server.url] if server.url and workload.command != HTTP_MEMORY else []
+    if workload.command in {HTTP, HTTP_MEMORY}:
+        where += ["--http", server.http]
+    pid = [] if server.process is None or workload.command == HTTP_MEMORY else ["--pid", str(server.pid)]
+    return [load_binary(), *workload.arguments(scope), *where, *pid, *server.options]
 
 
 def run_load(

@@ -40,6 +40,7 @@ NAMED: Final = {
     "values-16-kib": workloads.LARGE_16_KIB,
     "values-1-mib": workloads.LARGE_1_MIB,
     "relay-16x16": workloads.RELAY_16X16,
+    "http-128": workloads.HTTP_128,
     "events-16x16": workloads.EVENTS_16X16,
 }
 KERNEL: Final = "kernel"

@@ -34,7 +34,8 @@ def unanswered(bench: Bench) -> None:
 def memory(bench: Bench) -> None:
     """What keys and idle connections cost."""
     bench.fill_row(workloads.FILL_MILLION, most_mb=300)
-    bench.idle_row(workloads.IDLE, most_kib=1)
+    bench.idle_row(workloads.IDLE, "idle connection", most_kib=1)
+    bench.idle_row(workloads.IDLE_HTTP, "idle http connection", most_kib=4)
 
 
 def large(bench: Bench) -> None:
@@ -69,6 +70,7 @@ SUITE: Final[dict[str, Callable[[Bench], None]]] = {
     "state": state,
     "stores": comparisons.stores,
     "curve": comparisons.curve,
+    "http": comparisons.http,
     "relay": comparisons.relay,
     "events": comparisons.events,
     "unanswered": unanswered,

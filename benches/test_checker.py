@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
 import pytest
 
 from benches import processes
+from benches.http_app import body
 from benches.processes import Cores, Server
-from benches.workloads import FILL_MILLION, RELAY_16X16, STATE_16X16, Workload
+from benches.workloads import FILL_MILLION, HTTP_GETS, RELAY_16X16, STATE_16X16, Workload
 from tests.support.line_process import LineProcess
 
 TINY: Final = ("--warmup-ms", "0")
@@ -107,3 +110,33 @@ def test_the_echo_is_checked_too() -> None:
         wrong = processes.run_load(as_engine, workload, "bench", Cores(), TINY)
     assert (honest["ops"], honest["errors"]) == (300, 0), honest
     assert wrong["errors"] > 0
+
+
+class _Answers(BaseHTTPRequestHandler):
+    """The right body to some requests, that of another number to the others."""
+
+    protocol_version = "HTTP/1.1"
+    count = 0
+
+    def do_GET(self) -> None:
+        type(self).count += 1
+        content = body(self.path if self.count % 10 else "/0000000000000000").encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+
+def test_wrong_http_responses_are_errors() -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Answers) as listener:
+        threading.Thread(target=listener.serve_forever, daemon=True).start()
+        server = Server("answers", "", None, http=f"127.0.0.1:{listener.server_port}")
+        one = replace(HTTP_GETS[0], ops=200)
+        report = processes.run_load(server, one, "bench", Cores(), TINY, timeout_s=30)
+        listener.shutdown()
+    assert report["ops"] == 200
+    assert report["errors"] == 20, report
+    assert '"n":"0000000000000000"' in report["error_samples"][0]

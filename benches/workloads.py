@@ -18,6 +18,23 @@ SCOPE: Final = "bench"
 VALUE_BYTES: Final = 100
 GET_PERCENT: Final = 90
 KEYS: Final = 10_000
+HTTP, HTTP_MEMORY = "http", "http-memory"
+"""Subcommands that speak http with the server."""
+NAME_OPTIONS: Final = {"relay": "--prefix", "events": "--prefix", HTTP: "--path", "memory": None, HTTP_MEMORY: None}
+"""What keeps two runs against one engine apart, where it is not ``--scope``."""
+OPTIONS: Final = (
+    "connections",
+    "in_flight",
+    "value_bytes",
+    "keys",
+    "get_percent",
+    "ops",
+    "first_key",
+    "draw",
+    "codec",
+    "routes",
+)
+TIMED: Final = frozenset({"state", "large", "list", "relay", "events", HTTP})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +55,19 @@ class Workload:
     ops: int | None = None
     first_key: int | None = None
     draw: str | None = None
+    codec: str | None = None
+    routes: int | None = None
 
     def arguments(self, scope: str) -> list[str]:
         """The command line, without address and duration. ``scope`` keeps runs against one engine apart."""
-        words = [self.command, "--seed", str(SEED)]
-        for option in ("connections", "in_flight", "value_bytes", "keys", "get_percent", "ops", "first_key", "draw"):
+        words = [self.command, *(("--seed", str(SEED)) if self.command != HTTP_MEMORY else ())]
+        for option in OPTIONS:
             value = getattr(self, option)
             if value is not None:
                 words += ["--" + option.replace("_", "-"), str(value)]
-        if self.command in {"relay", "events"}:
-            words += ["--prefix", scope]
-        elif self.command != "memory":
-            words += ["--scope", scope]
+        name = NAME_OPTIONS.get(self.command, "--scope")
+        if name is not None:
+            words += [name, scope]
         return words
 
     def live_bytes(self, scope: str) -> int:
@@ -59,13 +77,14 @@ class Workload:
     @property
     def timed(self) -> bool:
         """Whether the runner gives the length of its measured phase."""
-        return self.ops is None and self.command in {"state", "large", "relay", "events"}
+        return self.ops is None and self.command in TIMED
 
     def tiny(self) -> Workload:
         """The same code with inputs small enough for a test. By number: no time is too short on a busy machine."""
         keys = None if self.keys is None else max(min(self.keys, 500), self.connections)
         ops = 200 if self.timed else None if self.ops is None else 2_000
-        return replace(self, keys=keys, ops=ops, connections=min(self.connections, 64))
+        routes = None if self.routes is None else min(self.routes, 20)
+        return replace(self, keys=keys, ops=ops, connections=min(self.connections, 64), routes=routes)
 
 
 def _state(connections: int, in_flight: int) -> Workload:
@@ -109,8 +128,16 @@ RUNNING: Final = [
     for workload in (STATE_16X16, STATE_1X1, STATE_ZIPF, LARGE_16_KIB, LARGE_1_MIB, RELAY_16X16, EVENTS_16X16)
 ]
 """What any engine is measured with that runs already."""
-IDLE: Final = Workload("idle connections", "memory", 2_000)
-IDLE_WARMUP: Final = Workload("first connections", "memory", 20)
+HTTP_GETS: Final = [Workload(f"http GET, {connections}", HTTP, connections) for connections in (1, 8, 32, 128)]
+"""By connections, each with one request under way."""
+HTTP_128: Final = HTTP_GETS[-1]
+HTTP_ROUTES: Final = replace(HTTP_128, name="http GET, 128, among routes")
+LIST_100: Final = Workload("list of 100 values 16x4", "list", 16, 4, VALUE_BYTES, 100)
+LIST_10_000: Final = Workload("list of 10,000 values 1x1", "list", 1, 1, VALUE_BYTES, 10_000)
+STATE_MSGPACK: Final = replace(STATE_16X16, name="state 16x16, codecs")
+IDLE: Final = Workload("idle connections", "memory", 4_000)
+IDLE_HTTP: Final = Workload("idle http connections", HTTP_MEMORY, 4_000)
+WARMUP_CONNECTIONS: Final = 20
 
 
 def at_level(workload: Workload, level: str) -> Workload:

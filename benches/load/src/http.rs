@@ -20,6 +20,7 @@ const CONNECTIONS_MAX: usize = 20_000;
 const ROUTES_MAX: usize = 100_000;
 const READ_BYTES: usize = 64 << 10;
 const EVENTS_PER_WAIT: usize = 512;
+const PATIENCE_NS: u64 = 30_000_000_000;
 const BODY_HEAD: &[u8] = b"{\"n\":\"";
 const BODY_END: &[u8] = b"\"}";
 /// Where the parameter stands in a request object.
@@ -85,8 +86,12 @@ pub fn run(mut options: Options) -> Result<(Report, bool), Failure> {
     let connections = options.number("connections", 128, 1, CONNECTIONS_MAX)?;
     let routes = options.number("routes", 1, 1, ROUTES_MAX)?;
     let seed = options.take("seed", 1)?;
-    let seconds: f64 = options.take("seconds", 3.0)?;
-    let warmup: f64 = options.take("warmup-ms", 200.0)?;
+    let (ops, seconds) = match (options.optional("ops")?, options.optional("seconds")?) {
+        (Some(ops), None) => (ops, f64::INFINITY),
+        (None, seconds) => (u64::MAX, seconds.unwrap_or(3.0)),
+        _ => return Err(Failure::Usage("give one of --ops, --seconds".into())),
+    };
+    let warmup_ms: f64 = options.take("warmup-ms", 200.0)?;
     let pid: Option<u32> = options.optional("pid")?;
     let prefix = options.take("path", "bench".to_owned())?;
     options.finish()?;
@@ -101,10 +106,10 @@ pub fn run(mut options: Options) -> Result<(Report, bool), Failure> {
     net.watch(clients.epoll.as_fd()).during("watch the http connections")?;
     let mut report = Report::default();
     report.text("command", "http").number("connections", connections as f64).number("routes", routes as f64);
-    clients.drive(&mut net, &mut worker, warmup / 1000.0, pid)?;
+    clients.drive(&mut net, &mut worker, (u64::MAX, warmup_ms / 1000.0), pid)?;
     clients.meter.recording = true;
     clients.meter.latencies = Histogram::default();
-    let measured = clients.drive(&mut net, &mut worker, seconds, pid)?;
+    let measured = clients.drive(&mut net, &mut worker, (ops, seconds), pid)?;
     let good = complete(&mut report, &clients.meter, &measured);
     Ok((report, good))
 }
@@ -135,7 +140,7 @@ fn register(
     })?;
     let start = net.now();
     while !worker.registered {
-        if net.now() - start > 30_000_000_000 {
+        if net.now() - start > PATIENCE_NS {
             return Err(Failure::Peer { peer, reason: "the routes are not registered within 30 s".into() });
         }
         net.step(100, worker)?;
@@ -165,20 +170,21 @@ impl Clients {
         })
     }
 
-    /// Keeps every connection asking for so long; nothing is under way afterwards.
+    /// Keeps every connection asking, for so many requests and so long; nothing is under way afterwards.
     fn drive(
         &mut self,
         net: &mut Net,
         worker: &mut Worker,
-        seconds: f64,
+        (ops, seconds): (u64, f64),
         pid: Option<u32>,
     ) -> Result<Measured, Failure> {
         let usage = || -> Result<(Option<u64>, u64), Failure> {
             Ok((pid.map(processor_us).transpose()?, processor_us(std::process::id())?))
         };
         let (before, start, done) = (usage()?, net.now(), self.meter.done);
-        let end = start + (seconds * 1e9) as u64;
-        self.meter.budget = u64::MAX;
+        let end = start.saturating_add((seconds * 1e9) as u64);
+        self.meter.budget = ops;
+        let (mut seen, mut heard) = (done, start);
         for index in 0..self.clients.len() {
             self.ask(index, net.now())?;
         }
@@ -193,8 +199,10 @@ impl Clients {
                 self.meter.budget = 0;
                 self.meter.recording = false;
             }
-            if now >= end + 30_000_000_000 {
-                return Err(Failure::Peer { peer: 0, reason: "no response within 30 s".into() });
+            if self.meter.done > seen {
+                (seen, heard) = (self.meter.done, now);
+            } else if now >= heard + PATIENCE_NS {
+                return Err(Failure::Peer { peer: 0, reason: "no response for 30 s".into() });
             }
         }
         let (done_at_end, finish, after) = match measured {
@@ -252,7 +260,7 @@ impl Clients {
 }
 
 /// Bytes of the response at the beginning, once all of it is there.
-fn response_length(received: &[u8]) -> Option<usize> {
+pub fn response_length(received: &[u8]) -> Option<usize> {
     let head = memchr::memmem::find(received, b"\r\n\r\n")? + 4;
     let mut lines = received[..head].split(|byte| *byte == b'\n');
     let length = lines.find_map(|line| {

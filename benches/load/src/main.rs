@@ -8,6 +8,8 @@ mod failure;
 mod flight;
 mod handshake;
 mod http;
+mod http_memory;
+mod list;
 mod memory;
 mod message;
 mod meter;
@@ -28,8 +30,7 @@ use failure::{During, Failure};
 use iii_fast_load::{frame, hex, random, value};
 use options::Options;
 
-const USAGE: &str =
-    "usage: iii-fast-load echo|bare-relay|state|large|fill|check|relay|events|http|memory [--option value ...]";
+const USAGE: &str = "usage: iii-fast-load echo|bare-relay|state|large|fill|check|list|relay|events|http|memory|http-memory [--option value ...]";
 
 fn main() -> ExitCode {
     match run() {
@@ -51,9 +52,11 @@ fn run() -> Result<bool, Failure> {
         "echo" => return echo::run(options).map(|()| true),
         "bare-relay" => return bare_relay::run(options).map(|()| true),
         "memory" => return memory::run(options).map(|()| true),
+        "http-memory" => return http_memory::run(options).map(|()| true),
         "relay" => relay::run(options)?,
         "events" => events::run(options)?,
         "http" => http::run(options)?,
+        "list" => list::run(options)?,
         "state" => state::run(options, &state::STATE)?,
         "large" => state::run(options, &state::LARGE)?,
         "fill" => state::run(options, &state::FILL)?,

@@ -12,7 +12,8 @@ use crate::net::Handler;
 use crate::options::Options;
 use crate::outbox::Outbox;
 
-const CONNECTIONS_MAX: usize = 60_000;
+/// Of one process.
+pub const CONNECTIONS_MAX: usize = 60_000;
 /// Descriptors beside the connections.
 const SPARE_DESCRIPTORS: u64 = 64;
 
@@ -28,7 +29,7 @@ pub fn run(mut options: Options) -> Result<(), Failure> {
     let connections = options.number("connections", 2000, 0, CONNECTIONS_MAX)?;
     let common = Common::take(&mut options)?;
     options.finish()?;
-    raise_descriptor_limit(connections as u64 + SPARE_DESCRIPTORS)?;
+    raise_descriptor_limit(connections)?;
     let mut net = common.connect(connections)?;
     let mut report = Report::default();
     report.text("command", "memory").number("connections", connections as f64);
@@ -43,7 +44,9 @@ pub fn run(mut options: Options) -> Result<(), Failure> {
     }
 }
 
-fn raise_descriptor_limit(needed: u64) -> Result<(), Failure> {
+/// Allows so many connections.
+pub fn raise_descriptor_limit(connections: usize) -> Result<(), Failure> {
+    let needed = connections as u64 + SPARE_DESCRIPTORS;
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current.is_none_or(|current| current >= needed) {
         return Ok(());
