@@ -5,7 +5,7 @@ Every row has the same payload, load and durability on both sides; all take turn
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -97,14 +97,38 @@ def http(bench: Bench) -> None:
 
 def _routes(bench: Bench, server: Server) -> None:
     """One route among a thousand, against the only one."""
-
-    def run(count: int, workload: Workload) -> dict[str, Any]:
-        return bench.load(server, bench.scale.of(replace(workload, routes=count)))
-
-    workload, names = workloads.HTTP_ROUTES, {"1,000 routes": 1_000, "1 route": 1}
-    bench.take_turns(workload, [Contender(name, partial(run, count)) for name, count in names.items()])
-    among, alone = names
+    workload, among, alone = workloads.HTTP_ROUTES, "1,000 routes", "1 route"
+    variants = {among: replace(workload, routes=1_000), alone: replace(workload, routes=1)}
+    bench.take_turns(workload, _variants(bench, server, variants))
     bench.ratio_row(workload, among, alone, at_least=0.95)
+
+
+def _variants(bench: Bench, server: Server, workloads: Mapping[str, Workload]) -> list[Contender]:
+    """Contenders that all are one server, each under its own workload."""
+
+    def run(own: Workload, _: Workload) -> dict[str, Any]:
+        return bench.load(server, bench.scale.of(own))
+
+    return [Contender(name, partial(run, own)) for name, own in workloads.items()]
+
+
+def codecs(bench: Bench) -> None:
+    """The same state calls in msgpack and in JSON."""
+    workload, names = workloads.STATE_CODECS, ("msgpack", "json")
+    with processes.engine(NATIVE, bench.cores) as server:
+        variants = {name: replace(workload, codec=name) for name in names}
+        bench.take_turns(workload, _variants(bench, server, variants))
+    bench.ratio_row(workload, names[0], names[1], at_least=None)
+    by_cpu = bench.results.ratio(workload.name, *names, "server_cpu_us_per_op")
+    bench.results.rows.append(Row(f"{workload.name}, processor time per call, msgpack / json", by_cpu, "x", "<=", 0.9))
+
+
+def lists(bench: Bench) -> None:
+    """All values of a scope."""
+    with ExitStack() as stack:
+        servers = [stack.enter_context(processes.engine(name, bench.cores)) for name in (NATIVE, REFERENCE)]
+        for workload in (workloads.LIST_100, workloads.LIST_10_000):
+            _compare(bench, workload, servers)
 
 
 def relay(bench: Bench) -> None:

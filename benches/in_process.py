@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
-from pytest_benchmark.fixture import BenchmarkFixture
 from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import Message, TextMessage
 
@@ -19,8 +18,14 @@ from benches.workloads import Operation
 from iii_fast import _core
 from iii_fast.contracts import Limits
 from iii_fast.reference.core import Core
+from iii_fast.reference.log import Log
 from iii_fast.reference.outbox import Outbox
 from iii_fast.reference.session import WorkerSession
+from iii_fast.reference.state import State
+from iii_fast.reference.state_quotas import Quotas
+
+if TYPE_CHECKING:
+    from pytest_benchmark.fixture import BenchmarkFixture
 
 BATCH: Final = 16
 """Frames that come in one read: what a connection with 16 invocations in flight looks like."""
@@ -67,6 +72,54 @@ class ReferenceSession:
 
 
 SESSIONS: Final[dict[str, Callable[[], InProcessSession]]] = {"native": NativeSession, "reference": ReferenceSession}
+
+
+Step = tuple[str, str, str | None]
+"""Scope, key, and what is set; ``None``: a get."""
+
+
+def steps(operations: Iterable[Operation]) -> list[Step]:
+    """Operations as arguments of a map."""
+    return [(one.scope, one.key, None if one.value is None else one.value.decode()) for one in operations]
+
+
+def found_by(operations: Sequence[Operation]) -> list[bytes]:
+    """What the gets must find, where there always is a value."""
+    before = values_read(operations)
+    return [value for operation, value in zip(operations, before, strict=True) if operation.value is None]
+
+
+def native_map(steps: Iterable[Step]) -> list[bytes | None]:
+    """Every step on the Rust map, one call from Python each; returns what the gets found."""
+    state = _core.StateMap(Limits().stripes)
+    found = []
+    for scope, key, value in steps:
+        if value is None:
+            found.append(state.get(scope, key))
+        else:
+            state.set(scope, key, value)
+    return found
+
+
+def reference_map(steps: Iterable[Step]) -> list[bytes | None]:
+    """Every step on the dict of the reference; returns what the gets found."""
+    state = State(Log(0), Quotas(), lambda: 0, lambda scope, key, event: None)
+    found = []
+    for scope, key, value in steps:
+        if value is None:
+            entry = state.get(scope, key, 0)
+            found.append(None if entry is None else entry.value.encode())
+        else:
+            batch = state.begin(0, durable=False)
+            batch.set(scope, key, value, None)
+            state.commit(batch)
+    return found
+
+
+MAPS: Final[dict[str, Callable[[Iterable[Step]], list[bytes | None]]]] = {
+    "native": native_map,
+    "reference": reference_map,
+}
 
 
 def _open(side: ConnectionType) -> Connection:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,7 +37,20 @@ COLOURS: Final = {
 }
 LABELS: Final = {"native": "iii-fast", "reference": "iii-fast, reference", "echo": "bare echo (the limit)"}
 OTHERS: Final = ("#3d5a80", "#6a994e", "#bc6c25", "#5f0f40")
-POINT: Final = re.compile(r"curve (\d+)x(\d+)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Which workloads are points of it, by name, with the shape of their load, and what it shows."""
+
+    point: re.Pattern[str]
+    title: str
+
+
+STATE: Final = Curve(
+    re.compile(r"curve (\d+x\d+)$"), "90 % gets, 10 % sets of 100 bytes in memory; connections x in flight"
+)
+HTTP: Final = Curve(re.compile(r"http GET, (\d+)$"), "http GET with one parameter; connections")
 BINS_PER_DECADE: Final = 12
 PANELS_IN_A_ROW: Final = 3
 
@@ -60,21 +74,21 @@ def _figure(columns: int, rows: int, width: float, height: float) -> tuple[Figur
         return figure, [figure.add_subplot(rows, columns, number + 1) for number in range(columns * rows)]
 
 
-def curve_points(results: Results) -> dict[str, list[tuple[float, float, float, str]]]:
+def curve_points(results: Results, of: Curve = STATE) -> dict[str, list[tuple[float, float, float, str]]]:
     """By server: operations per second, median latency in us, 99th percentile in us, and the shape of the load."""
     points: dict[str, list[tuple[float, float, float, str]]] = {}
     for workload, server in results.samples:
-        found = POINT.match(workload)
+        found = of.point.match(workload)
         if found:
             numbers = (results.median(workload, server, one) for one in ("ops_per_second", "p50_us", "p99_us"))
             rate, p50, p99 = numbers
-            points.setdefault(server, []).append((rate, p50, p99, f"{found[1]}x{found[2]}"))
+            points.setdefault(server, []).append((rate, p50, p99, found[1]))
     return points
 
 
-def curve(results: Results, path: Path) -> Path | None:
+def curve(results: Results, path: Path, of: Curve = STATE) -> Path | None:
     """Throughput against latency; the line is the median, the shade reaches up to the 99th percentile."""
-    points = curve_points(results)
+    points = curve_points(results, of)
     if not points:
         return None
     figure, (axes,) = _figure(1, 1, 7.6, 4.6)
@@ -89,7 +103,7 @@ def curve(results: Results, path: Path) -> Path | None:
     for rate, p50_us, _, shape in points.get("native", []):
         axes.annotate(shape, (rate, p50_us), textcoords="offset points", xytext=(-4, 6), fontsize=7, ha="right")
     axes.set(xscale="log", yscale="log", xlabel="operations per second", ylabel="latency, us (line p50, shade to p99)")
-    axes.set_title("90 % gets, 10 % sets of 100 bytes in memory; connections x in flight", fontsize=10)
+    axes.set_title(of.title, fontsize=10)
     axes.legend(frameon=False, fontsize=9, loc="upper left")
     return _save(figure, path)
 

@@ -13,7 +13,7 @@ import platform
 import re
 import shutil
 import subprocess
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +22,7 @@ from benches.measure import Results, Row, Scale
 from benches.processes import ROOT, BenchError, Cores
 
 RESULTS: Final = ROOT / "benches" / "results"
+LOAD: Final = "load average"
 
 
 def _output(*command: str) -> str:
@@ -40,7 +41,7 @@ def machine() -> dict[str, str]:
     return {
         "cpu": model[1] if model else platform.machine(),
         "cores": str(len(re.findall(r"^processor\s*:", cpuinfo, re.MULTILINE))),
-        "load average": " ".join(f"{load:.1f}" for load in os.getloadavg()),
+        LOAD: " ".join(f"{load:.1f}" for load in os.getloadavg()),
         "system": f"{platform.system()} {platform.release()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "trio": importlib.metadata.version("trio"),
@@ -86,6 +87,30 @@ class Run:
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BenchError(f"{path}: expected the JSON file of a run, of this version: {error!r}") from error
+
+    def joined(self, later: Run) -> Run:
+        """One run of two pieces; where both have measured the same the later one counts.
+
+        Raises ``BenchError`` unless they were made in the same way: machine, versions, commit, rounds and seconds.
+        """
+        for name, own, other in (
+            *((name, self.facts.get(name), later.facts.get(name)) for name in {**self.facts, **later.facts}),
+            ("rounds", self.rounds, later.rounds),
+            ("seconds", self.seconds, later.seconds),
+        ):
+            if own != other and name != LOAD:
+                raise BenchError(f"runs of different kinds cannot become one: {name} was {own} and is {other}")
+        new, old = later.results, self.results
+        rows = {row.what: row for row in (*old.rows, *new.rows)}
+        results = Results(
+            old.samples | new.samples,
+            old.levels | new.levels,
+            list(dict.fromkeys([*old.missing, *new.missing])),
+            list(rows.values()),
+            [*old.faults, *new.faults],
+        )
+        facts = later.facts | {LOAD: f"{self.facts[LOAD]}, {later.facts[LOAD]}"}
+        return replace(later, results=results, facts=facts, command=f"{self.command}; {later.command}")
 
     def text(self) -> str:
         """JSON for ``load``, a report on a line."""
@@ -192,12 +217,20 @@ def render(run: Run, stem: Path) -> list[Path]:
     """Writes the page and its pictures beside the results. ``stem``: their path without ``.json``."""
     wanted = {
         "Throughput and latency": plots.curve(run.results, Path(f"{stem}-curve.svg")),
+        "Throughput and latency of http": plots.curve(run.results, Path(f"{stem}-http.svg"), plots.HTTP),
         "Latencies": plots.latencies(run.results, Path(f"{stem}-latencies.svg")),
     }
     pictures = {what: path for what, path in wanted.items() if path is not None}
     page = Path(f"{stem}.md")
     page.write_text(markdown(run, pictures))
     return [page, *pictures.values()]
+
+
+def join(run: Run, file: Path) -> list[Path]:
+    """Writes all files of a run together with the pieces that ``file`` has, if it is there yet."""
+    whole = Run.load(file).joined(run) if file.is_file() else run
+    file.write_text(whole.text())
+    return [file, *render(whole, file.with_suffix(""))]
 
 
 def write(run: Run, *, part: str = "", folder: Path = RESULTS) -> list[Path]:

@@ -2,64 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from benches import in_process, workloads
+from benches.in_process import MAPS
 from iii_fast import _core
 from iii_fast.contracts import Limits
-from iii_fast.reference.log import Log
-from iii_fast.reference.state import State
-from iii_fast.reference.state_quotas import Quotas
 
 OPERATIONS: Final = list(workloads.operations(10_000))
-Step = tuple[str, str, str | None]
-STEPS: Final[list[Step]] = [
-    (operation.scope, operation.key, None if operation.value is None else operation.value.decode())
-    for operation in OPERATIONS
-]
 
 
-def native_map() -> list[bytes | None]:
-    """Every step on the Rust map; returns what the gets found."""
-    state = _core.StateMap(Limits().stripes)
-    found = []
-    for scope, key, value in STEPS:
-        if value is None:
-            found.append(state.get(scope, key))
-        else:
-            state.set(scope, key, value)
-    return found
-
-
-def reference_map() -> list[bytes | None]:
-    """Every step on the dict; returns what the gets found."""
-    state = State(Log(0), Quotas(), lambda: 0, lambda scope, key, event: None)
-    found = []
-    for scope, key, value in STEPS:
-        if value is None:
-            entry = state.get(scope, key, 0)
-            found.append(None if entry is None else entry.value.encode())
-        else:
-            batch = state.begin(0, durable=False)
-            batch.set(scope, key, value, None)
-            state.commit(batch)
-    return found
-
-
-def expected() -> list[bytes]:
-    """What the gets must find; in this workload there always is a value."""
-    before = in_process.values_read(OPERATIONS)
-    return [value for operation, value in zip(OPERATIONS, before, strict=True) if operation.value is None]
-
-
-@pytest.mark.parametrize("steps", [native_map, reference_map], ids=["native", "reference"])
-def test_gets_and_sets(benchmark: BenchmarkFixture, steps: Callable[[], list[bytes | None]]) -> None:
-    found = benchmark(steps)
-    assert in_process.digest(value or b"nothing" for value in found) == in_process.digest(expected())
+@pytest.mark.parametrize("backend", MAPS)
+def test_gets_and_sets(benchmark: BenchmarkFixture, backend: str) -> None:
+    found = benchmark(MAPS[backend], in_process.steps(OPERATIONS))
+    assert in_process.digest(value or b"nothing" for value in found) == in_process.digest(
+        in_process.found_by(OPERATIONS)
+    )
 
 
 def test_list_of_a_scope(benchmark: BenchmarkFixture) -> None:

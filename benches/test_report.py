@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 from xml.etree import ElementTree
@@ -11,8 +12,9 @@ import pytest
 from benches import __main__ as command
 from benches import losses, plots, report
 from benches.measure import FULL, Results, Row
-from benches.processes import Cores
+from benches.processes import BenchError, Cores
 from benches.report import Run
+from benches.suite import GROUPS, SUITE
 
 
 def sample(rate: float, p50_us: float, p99_us: float, cpu_us: float) -> dict[str, Any]:
@@ -39,7 +41,13 @@ CURVE: Final = {
 
 
 def run_of(results: Results) -> Run:
-    return Run.of(results, FULL, Cores(0, 1), {"cpu": "A CPU", "cores": "2", "commit": "abc"}, "iii-fast bench")
+    return Run.of(
+        results,
+        FULL,
+        Cores(0, 1),
+        {"cpu": "A CPU", "cores": "2", "load average": "0.1", "commit": "abc"},
+        "iii-fast bench",
+    )
 
 
 def results_of(samples: dict[tuple[str, str], list[dict[str, Any]]], *rows: Row) -> Results:
@@ -70,6 +78,38 @@ def test_saved_results_are_rendered_again(tmp_path: Path, capsys: pytest.Capture
     assert str(page) in capsys.readouterr().out
     assert {path: path.read_bytes() for path in before} == before
     assert picture.read_bytes() == before[next(path for path in pictures if "curve" in path.name)]
+
+
+def test_pieces_of_a_run_become_one_page(tmp_path: Path) -> None:
+    file = tmp_path / "whole.json"
+    one, two = list(CURVE)[:2], list(CURVE)[2:]
+    report.join(run_of(results_of({key: CURVE[key] for key in one}, Row("a", 1, "x"), Row("b", 1, "x"))), file)
+    report.join(run_of(results_of({key: CURVE[key] for key in two}, Row("b", 2, "x"))), file)
+    whole = Run.load(file)
+    assert whole.results.samples == CURVE
+    assert [(row.what, row.value) for row in whole.results.rows] == [("a", 1), ("b", 2)]
+    assert whole.command == "iii-fast bench; iii-fast bench"
+    page = file.with_suffix(".md").read_text()
+    assert "curve 1x1" in page
+    assert "curve 16x16" in page
+
+
+def test_pieces_of_different_kinds_stay_apart(tmp_path: Path) -> None:
+    file = tmp_path / "whole.json"
+    run = run_of(results_of(CURVE))
+    report.join(run, file)
+    before = file.read_bytes()
+    for other in (replace(run, rounds=run.rounds + 1), replace(run, facts={**run.facts, "commit": "def"})):
+        with pytest.raises(BenchError, match=r"rounds was 5 and is 6|commit was abc and is def"):
+            report.join(other, file)
+    assert file.read_bytes() == before
+
+
+def test_help_names_every_benchmark(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        command.main(["--help"])
+    printed = capsys.readouterr().out
+    assert all(f"  {name} " in printed for name in [*SUITE, *GROUPS])
 
 
 def test_what_is_no_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
