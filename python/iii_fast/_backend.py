@@ -12,14 +12,20 @@ IN_MEMORY = Storage()
 
 
 def create_backend(
-    name: str, limits: Limits, loops: int = 1, storage: Storage = IN_MEMORY, tls: TlsFiles | None = None
+    name: str,
+    limits: Limits,
+    loops: int = 1,
+    storage: Storage = IN_MEMORY,
+    *,
+    tls: TlsFiles | None = None,
+    http_tls: TlsFiles | None = None,
 ) -> Backend:
     """Makes the data plane called ``name`` (``native`` or ``reference``).
 
     ``loops`` is the number of reactor threads and means something to ``native`` only; ``storage`` is touched when the
-    backend is opened. With ``tls`` connections are accepted encrypted. Raises ``BackendMissingError`` when the
-    extension is not installed, ``ConfigError`` for an unknown name, loops the backend cannot have, or files of ``tls``
-    that cannot be used.
+    backend is opened. With ``tls`` workers are accepted encrypted, with ``http_tls`` http clients are. Raises
+    ``BackendMissingError`` when the extension is not installed, ``ConfigError`` for an unknown name, loops the backend
+    cannot have, or files of either that cannot be used.
     """
     if name == "reference":
         if loops != 1:
@@ -28,19 +34,19 @@ def create_backend(
             raise ConfigError("the state adapter `redis` needs the native backend: leave out --backend reference")
         from iii_fast.reference.backend import ReferenceBackend
 
-        return ReferenceBackend(limits, storage=storage, tls=tls)
+        return ReferenceBackend(limits, storage=storage, tls=tls, http_tls=http_tls)
     if name == "native":
-        return _native(limits, loops, storage, tls)
+        _check_extension()
+        from iii_fast.native import NativeBackend
+
+        return NativeBackend(limits, loops, storage=storage, tls=tls, http_tls=http_tls)
     raise ConfigError(f"unknown backend {name!r}, expected 'native' or 'reference'")
 
 
-def _native(limits: Limits, loops: int, storage: Storage, tls: TlsFiles | None) -> Backend:
+def _check_extension() -> None:
     # Asked of the finder, not caught from the import: an error inside the extension must not look like its absence.
     if importlib.util.find_spec(EXTENSION) is None:
         raise BackendMissingError(
             f"The native backend needs the extension {EXTENSION}, which is not built. Run `pip install .` (or "
             "`make build` in a checkout), or ask for the slower one by name: `--backend reference`."
         )
-    from iii_fast.native import NativeBackend
-
-    return NativeBackend(limits, loops, storage=storage, tls=tls)

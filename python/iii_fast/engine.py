@@ -140,7 +140,12 @@ class Engine:
     def __init__(self, settings: Settings, backend: Backend | None = None, clock: Clock | None = None) -> None:
         self._settings = settings
         self._backend = backend or create_backend(
-            settings.backend, settings.limits, settings.loops, settings.storage, settings.tls
+            settings.backend,
+            settings.limits,
+            settings.loops,
+            settings.storage,
+            tls=settings.tls,
+            http_tls=settings.http.tls if settings.http.enabled else None,
         )
         self._clock = clock = clock or SystemClock()
         self._timetable = Timetable()
@@ -260,7 +265,7 @@ class Engine:
         scheme = "ws" if self._settings.tls is None else "wss"
         text = f"Serving worker={_url(scheme, bound.worker[0])}"
         if bound.http:
-            text += f" http={_url('http', bound.http[0])}"
+            text += f" http={_url('http' if self._settings.http.tls is None else 'https', bound.http[0])}"
         logger.info(text, extra={"backend": self._backend.name, "loops": self._settings.loops, "version": version()})
         data_directory.tell_place(self._settings.storage)
         hosts = [self._settings.host, self._settings.http.host] if bound.http else [self._settings.host]

@@ -59,7 +59,7 @@ class NativeBackend:
     """``contracts.Backend`` on the Rust extension.
 
     ``loops``: reactors, 1 to 256. ``echo_path``: a path whose connections get every message back (conformance tests).
-    Raises ``ConfigError`` when the files of ``tls`` cannot be used.
+    Raises ``ConfigError`` when the files of ``tls`` or ``http_tls`` cannot be used.
     """
 
     name: Literal["native"] = "native"
@@ -72,10 +72,12 @@ class NativeBackend:
         *,
         storage: Storage = IN_MEMORY,
         tls: TlsFiles | None = None,
+        http_tls: TlsFiles | None = None,
     ) -> None:
         self._limits = limits
         self._storage = storage
         self._identity = None if tls is None else _identity(tls)
+        self._http_identity = None if http_tls is None else _identity(http_tls)
         redis = None if storage.redis is None else astuple(storage.redis)
         self._core = _core.Core(limits, loops, storage.history_bytes_max, redis)
         self._reactors = self._core.take_reactors()
@@ -268,7 +270,7 @@ class NativeBackend:
     async def serve_http(self, listeners: Sequence[trio.SocketListener]) -> None:
         """Lets the first reactor accept clients, for all of them, until cancelled."""
         for listener in listeners:
-            self._core.http_listen(os.dup(listener.socket.fileno()))
+            self._core.http_listen(os.dup(listener.socket.fileno()), self._http_identity)
         try:
             await trio.sleep_forever()
         finally:

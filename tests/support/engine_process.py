@@ -23,7 +23,7 @@ DURABLE: Final = frozenset({"native", "reference"})
 """Backends whose engines keep state in files unless a test says otherwise."""
 PLACES: Final = frozenset({"--data-dir", "--in-memory", "III_FAST_DATA_DIR", "III_FAST_IN_MEMORY"})
 """Flags and variables that say where state is kept."""
-LISTENING: Final = re.compile(r"worker=wss?://([^:\s]+):(\d+)(?:\s+http=http://([^:\s]+):(\d+))?")
+LISTENING: Final = re.compile(r"worker=wss?://([^:\s]+):(\d+)(?:\s+http=https?://([^:\s]+):(\d+))?")
 
 BUG: Final = re.compile(r"\bbug\b|Traceback|panicked", re.IGNORECASE)
 

@@ -77,6 +77,7 @@ examples:
   iii-fast serve --host 0.0.0.0 --loops 2
   iii-fast serve --data-dir /var/lib/iii-fast
   iii-fast serve --host 0.0.0.0 --tls-cert chain.pem --tls-key key.pem    # or tls: in the block of worker-manager
+  iii-fast serve --http-tls-cert chain.pem --http-tls-key key.pem    # or tls: in the block of http
 """
 
 
@@ -115,6 +116,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--salvage", action="store_const", const="true", help="start from damaged files with what is intact in them")
     add("--tls-cert", metavar="FILE", help="certificate chain (PEM): the worker port speaks wss:// then")
     add("--tls-key", metavar="FILE", help="private key of the certificate (PEM, without a password)")
+    add("--http-tls-cert", metavar="FILE", help="certificate chain (PEM): the http port speaks https:// then")
+    add("--http-tls-key", metavar="FILE", help="private key of that certificate (PEM, without a password)")
     add("--strict", action="store_true", help="treat warnings about the configuration as errors")
     add("--log-level", metavar="LEVEL", help=f"{', '.join(LEVELS)} (default: info)")
     add("--log-format", metavar="FORMAT", help="text (default) or json, one object per line")

@@ -24,6 +24,8 @@ VARIABLES: Final = {
     "in_memory": "III_FAST_IN_MEMORY",
     "tls_cert": "III_FAST_TLS_CERT",
     "tls_key": "III_FAST_TLS_KEY",
+    "http_tls_cert": "III_FAST_HTTP_TLS_CERT",
+    "http_tls_key": "III_FAST_HTTP_TLS_KEY",
 }
 """Fields of ``Overrides`` and their variables; ``salvage`` has none, it is decided once and not for every start."""
 
@@ -33,7 +35,7 @@ class Overrides:
     """What flags or the environment say; ``None`` where they say nothing. ``host`` binds every listener.
 
     ``data_dir`` and ``in_memory`` are two answers to one question, where state is kept: at most one is set.
-    ``tls_cert`` and ``tls_key`` go together.
+    ``tls_cert`` and ``tls_key`` go together, and so do those of http.
     """
 
     host: str | None = None
@@ -46,6 +48,8 @@ class Overrides:
     salvage: bool | None = None
     tls_cert: Path | None = None
     tls_key: Path | None = None
+    http_tls_cert: Path | None = None
+    http_tls_key: Path | None = None
 
     @classmethod
     def from_texts(cls, given: Mapping[str, tuple[str, str]]) -> Overrides:
@@ -69,6 +73,8 @@ class Overrides:
             salvage=_boolean(given.get("salvage")),
             tls_cert=_file(given.get("tls_cert")),
             tls_key=_file(given.get("tls_key")),
+            http_tls_cert=_file(given.get("http_tls_cert")),
+            http_tls_key=_file(given.get("http_tls_key")),
         )
 
     @classmethod
@@ -92,6 +98,7 @@ class Overrides:
             settings.http,
             host=self.host or settings.http.host,
             port=settings.http.port if self.http_port is None else self.http_port,
+            tls=_tls("--http-tls", self.http_tls_cert, self.http_tls_key, settings.http.tls),
         )
         return replace(
             settings,
@@ -101,18 +108,8 @@ class Overrides:
             loops=settings.loops if self.loops is None else self.loops,
             backend=self.backend or settings.backend,
             storage=self._storage(settings.storage),
-            tls=self._tls(settings.tls),
+            tls=_tls("--tls", self.tls_cert, self.tls_key, settings.tls),
         )
-
-    def _tls(self, below: TlsFiles | None) -> TlsFiles | None:
-        certificate = self.tls_cert or (below.certificate if below else None)
-        key = self.tls_key or (below.key if below else None)
-        if certificate is None and key is None:
-            return None
-        if certificate is None or key is None:
-            given, missing = ("--tls-cert", "--tls-key") if key is None else ("--tls-key", "--tls-cert")
-            raise ConfigError(f"{given} needs {missing}: TLS takes a certificate and its private key, two PEM files")
-        return TlsFiles(certificate, key)
 
     def _storage(self, storage: Storage) -> Storage:
         directory = None if self.in_memory else self.data_dir or storage.directory
@@ -120,6 +117,20 @@ class Overrides:
             raise ConfigError("--salvage needs a directory, but state is kept in memory only: name it with --data-dir")
         redis = None if self.in_memory or self.data_dir else storage.redis
         return replace(storage, directory=directory, salvage=self.salvage or storage.salvage, redis=redis)
+
+
+def _tls(flag: str, certificate: Path | None, key: Path | None, below: TlsFiles | None) -> TlsFiles | None:
+    """What ``flag`` and its two endings say, over ``below``."""
+    certificate = certificate or (below.certificate if below else None)
+    key = key or (below.key if below else None)
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        given, missing = ("cert", "key") if key is None else ("key", "cert")
+        raise ConfigError(
+            f"{flag}-{given} needs {flag}-{missing}: TLS takes a certificate and its private key, two PEM files"
+        )
+    return TlsFiles(certificate, key)
 
 
 def _integer(given: tuple[str, str] | None, low: int, high: int) -> int | None:

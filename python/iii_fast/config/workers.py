@@ -92,6 +92,7 @@ def read_http(section: Section) -> HttpSettings:
         concurrency_request_limit=max(
             1, section.integer("concurrency_request_limit", default.concurrency_request_limit, 0, COUNT_MAX)
         ),
+        tls=_read_tls(section),
     )
 
 

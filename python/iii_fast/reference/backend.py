@@ -57,12 +57,19 @@ class ReferenceBackend:
 
     name: Literal["reference"] = "reference"
 
-    def __init__(self, limits: Limits, *, storage: Storage = _IN_MEMORY, tls: TlsFiles | None = None) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        *,
+        storage: Storage = _IN_MEMORY,
+        tls: TlsFiles | None = None,
+        http_tls: TlsFiles | None = None,
+    ) -> None:
         self._limits = limits
         self._storage = storage
         self._tls = None if tls is None else ssl_context(tls)
         self._core = Core(limits, self._storage, monotonic_ms=lambda: trio.current_time() * 1000)
-        self._http = HttpListener(self._core.http)
+        self._http = HttpListener(self._core.http, None if http_tls is None else ssl_context(http_tls))
         self._nursery: trio.Nursery | None = None
         self._journal: Journal | None = None
         self._sessions = itertools.count(1)

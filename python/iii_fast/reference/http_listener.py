@@ -5,6 +5,7 @@ The bounds of time are looked at every ``TICK_S``, as by the native backend.
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Sequence
 from typing import Final
 
@@ -12,6 +13,7 @@ import trio
 
 from iii_fast.reference.http_connection import HttpConnection
 from iii_fast.reference.http_service import HttpService
+from iii_fast.transport.tls import SslCipher, TlsStream
 
 READ_BYTES: Final = 64 << 10
 WRITE_BYTES: Final = 64 << 10
@@ -19,10 +21,11 @@ TICK_S: Final = 0.5
 
 
 class HttpListener:
-    """Serves the connections of an ``HttpService``."""
+    """Serves the connections of an ``HttpService``, encrypted if there is a context."""
 
-    def __init__(self, service: HttpService) -> None:
+    def __init__(self, service: HttpService, tls: ssl.SSLContext | None = None) -> None:
         self._service = service
+        self._tls = tls
         self._clients: dict[int, _Client] = {}
         service.wake = self._wake
 
@@ -40,10 +43,11 @@ class HttpListener:
         """Accepts until cancelled; those that are there are served on in ``nursery``."""
         await trio.serve_listeners(self.serve_stream, list(listeners), handler_nursery=nursery)
 
-    async def serve_stream(self, stream: trio.abc.HalfCloseableStream) -> None:
+    async def serve_stream(self, stream: trio.SocketStream) -> None:
         """Serves one connection to its end and closes it. Raises nothing that the client causes."""
         connection = self._service.connect()
-        client = self._clients[connection.number] = _Client(stream, connection)
+        spoken = stream if self._tls is None else TlsStream(stream, SslCipher(self._tls))
+        client = self._clients[connection.number] = _Client(spoken, connection)
         try:
             await client.run()
         finally:
@@ -61,6 +65,8 @@ class _Client:
         self._limits = connection.limits
         self._waiting = trio.lowlevel.ParkingLot()
         self._has_ended = False
+        self._is_secure = isinstance(stream, TlsStream)
+        self._was_heard = False
 
     def wake(self) -> None:
         """There may be something to write, or room to read."""
@@ -83,6 +89,7 @@ class _Client:
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 self._connection.lost()
                 data = b""
+            self._was_heard = True
             if data:
                 self._connection.feed(bytes(data))
             else:
@@ -92,12 +99,27 @@ class _Client:
 
     async def _write(self) -> None:
         """Writes what there is until the connection says that there will be no more."""
+        if self._is_secure and not await self._is_shaken():
+            return
         while self._connection.waiting or not self._connection.closed:
             if not self._connection.waiting:
                 await self._waiting.park()
             elif not await self._write_some():
                 return
         await self._linger()
+
+    async def _is_shaken(self) -> bool:
+        """Waits for the client's first words, behind the TLS handshake: nothing can be said before it.
+
+        False when a client that is refused does not come so far in time.
+        """
+        while not self._was_heard and not self._connection.closed:
+            await self._waiting.park()
+        if not self._was_heard and self._connection.waiting:
+            with trio.move_on_after(self._limits.write_ms / 1000):
+                while not self._was_heard:
+                    await self._waiting.park()
+        return self._was_heard or not self._connection.waiting
 
     async def _write_some(self) -> bool:
         """Writes what there is now; false when the client does not take it."""

@@ -1,6 +1,7 @@
 //! Http as Python sees it: routes, listeners, and answers to requests that came up.
 
 use crate::engine::{Core, owned};
+use crate::tls::TlsIdentity;
 use iii_fast_core::http::refusal::Refusal;
 use iii_fast_core::http::{Answer, ExchangeId, Route};
 use iii_fast_core::peer::SessionId;
@@ -72,9 +73,12 @@ impl Core {
         self.data.http.routes.write().remove(id);
     }
 
-    /// Accepts clients on a listening socket by its descriptor, which belongs to the first reactor from now on.
-    fn http_listen(&self, fd: RawFd) {
-        self.to_first(HttpCommand::Listen(TcpListener::from(owned(fd))));
+    /// Accepts clients on a listening socket by its descriptor, which belongs to the first reactor from now on; encrypted if
+    /// there is a certificate.
+    #[pyo3(signature = (fd, identity = None))]
+    fn http_listen(&self, fd: RawFd, identity: Option<&TlsIdentity>) {
+        let identity = identity.map(TlsIdentity::identity);
+        self.to_first(HttpCommand::Listen(TcpListener::from(owned(fd)), identity));
     }
 
     /// Accepts no clients any more.

@@ -10,6 +10,13 @@ use pyo3::types::PyBytes;
 #[pyclass(frozen, module = "iii_fast._core")]
 pub struct TlsIdentity(tls::TlsIdentity);
 
+impl TlsIdentity {
+    /// For a listener.
+    pub fn identity(&self) -> tls::TlsIdentity {
+        self.0.clone()
+    }
+}
+
 #[pymethods]
 impl TlsIdentity {
     #[new]

@@ -1,19 +1,20 @@
 //! Http clients: their sockets, how they are accepted, and how they come to an end. What they say is read in `iii_fast_core::http`.
 
+use crate::http_link::HttpLink;
 use crate::inbox::Command;
 use crate::link::Links;
-use crate::poller::{Interest, Poller, Ready};
+use crate::poller::{Interest, Ready};
 use crate::reactor::Reactor;
-use crate::shield::shielded;
-use iii_fast_core::calls::Outcome;
+use crate::tls::{TlsConnection, TlsIdentity};
+use iii_fast_core::calls::{Call, Outcome};
 use iii_fast_core::core::Core;
 use iii_fast_core::http::{Answer, Clock, Connection, ExchangeId, Turn};
 use iii_fast_core::outbox::Outbox;
 use iii_fast_core::outcome::{Settlement, owned};
 use iii_fast_core::peer::SessionId;
 use slab::Slab;
-use std::io::{self, IoSlice, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::io::{self, Read};
+use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::Ordering;
 
 /// Tokens of listeners in the poller, from here on.
@@ -22,16 +23,15 @@ pub(crate) const LISTENER_TOKEN: u64 = u64::MAX - 64;
 const ACCEPTED_AT_ONCE_MAX: usize = 64;
 /// Connections beyond the limit that may wait for their 503; more are closed at once.
 const TURNED_AWAY_MAX: usize = 256;
-const SLICES_MAX: usize = 16;
 
 /// One thing to do about http.
 pub enum HttpCommand {
-    /// Accept on this one.
-    Listen(TcpListener),
+    /// Accept on this one, encrypted if we have an identity.
+    Listen(TcpListener, Option<TlsIdentity>),
     /// Accept nobody any more.
     Unlisten,
     /// Take over a client that another reactor has accepted.
-    Adopt(TcpStream),
+    Adopt(TcpStream, Option<Box<TlsConnection>>),
     /// Begin no further request.
     Stop,
     /// A function has come to an end on another reactor.
@@ -44,20 +44,9 @@ pub enum HttpCommand {
     Answer(ExchangeId, Answer),
 }
 
-/// One client's socket.
-struct HttpLink {
-    id: SessionId,
-    socket: TcpStream,
-    connection: Connection,
-    outbox: Outbox,
-    interest: Interest,
-    is_dirty: bool,
-    /// The client sends nothing more.
-    has_ended: bool,
-    /// Since when the outbox has made no progress.
-    stalled_since_ms: u64,
-    /// Since when our side is shut, and what was read since.
-    lingers: Option<(u64, usize)>,
+struct Listener {
+    socket: TcpListener,
+    identity: Option<TlsIdentity>,
 }
 
 /// A place is empty while its link is being served.
@@ -70,7 +59,7 @@ pub(crate) struct HttpLinks {
     dirty: Vec<usize>,
     granted: Vec<ExchangeId>,
     pub(crate) clock: Clock,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
     /// Listeners that are not looked at until the next tick: no descriptor was left.
     is_exhausted: bool,
     generation: u32,
@@ -114,75 +103,6 @@ impl HttpLinks {
     }
 }
 
-impl HttpLink {
-    fn serve<T>(
-        &mut self,
-        core: &Core,
-        links: &mut Links,
-        work: impl FnOnce(&mut Connection, &mut Turn<'_, Links>) -> T,
-    ) -> Option<T> {
-        let clock = links.http.clock;
-        if self.outbox.is_empty() {
-            self.stalled_since_ms = clock.now_ms;
-            if self.outbox.is_bare() {
-                self.outbox.lend(links.spare_buffer());
-            }
-        }
-        let (connection, out) = (&mut self.connection, &mut self.outbox);
-        shielded(|| work(connection, &mut Turn { core, router: links, clock, out }))
-    }
-
-    /// Writes what the socket takes. An error means the connection is lost.
-    fn write(&mut self, now_ms: u64) -> io::Result<()> {
-        while !self.outbox.is_empty() {
-            let written = if self.outbox.is_single() {
-                self.socket.write(self.outbox.first())
-            } else {
-                let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-                let filled = self.outbox.slices(&mut slices);
-                self.socket.write_vectored(&slices[..filled])
-            };
-            match written {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(n) => {
-                    self.outbox.advance(n);
-                    self.stalled_since_ms = now_ms;
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    /// After the last byte: says so, and reads on for a while, so that the client can read everything. False: it has ended.
-    fn finish(&mut self, now_ms: u64) -> bool {
-        if !self.connection.is_closed() || !self.outbox.is_empty() {
-            return true;
-        }
-        if self.has_ended {
-            return false;
-        }
-        if self.lingers.is_none() {
-            self.lingers = Some((now_ms, 0));
-            // The peer may be gone already; reading will tell.
-            let _ = self.socket.shutdown(Shutdown::Write);
-        }
-        true
-    }
-
-    fn update_interest(&mut self, core: &Core, poller: &Poller) -> io::Result<()> {
-        let reads = !self.has_ended && !self.connection.is_full(&core.limits.http);
-        let interest = Interest { read: reads, write: !self.outbox.is_empty() };
-        if interest != self.interest {
-            poller.modify(&self.socket, self.id.number(), interest)?;
-            self.interest = interest;
-        }
-        Ok(())
-    }
-}
-
 /// [`iii_fast_core::dispatch::Router`] for http.
 impl Links {
     pub(crate) fn respond_http(&mut self, core: &Core, to: ExchangeId, outcome: Settlement<'_>) {
@@ -214,14 +134,14 @@ impl Links {
 impl Reactor {
     pub(crate) fn http_command(&mut self, command: HttpCommand) {
         match command {
-            HttpCommand::Listen(listener) => self.listen_http(listener),
+            HttpCommand::Listen(socket, identity) => self.listen_http(Listener { socket, identity }),
             HttpCommand::Unlisten => {
                 for listener in std::mem::take(&mut self.links.http.listeners) {
                     // Closing the descriptor removes it from the poller as well.
-                    let _ = self.poller.remove(&listener);
+                    let _ = self.poller.remove(&listener.socket);
                 }
             }
-            HttpCommand::Adopt(socket) => self.adopt_http(socket),
+            HttpCommand::Adopt(socket, tls) => self.adopt_http(socket, tls),
             HttpCommand::Stop => self.each_http(|connection, _| connection.stop()),
             HttpCommand::Respond(to, outcome) => {
                 let (core, links) = (&self.core, &mut self.links);
@@ -237,10 +157,11 @@ impl Reactor {
 
     // --- coming ------------------------------------------------------------------------------------------------
 
-    fn listen_http(&mut self, listener: TcpListener) {
+    fn listen_http(&mut self, listener: Listener) {
         let token = LISTENER_TOKEN + self.links.http.listeners.len() as u64;
         let readable = Interest { read: true, write: false };
-        if listener.set_nonblocking(true).and_then(|()| self.poller.add(&listener, token, readable)).is_ok() {
+        let socket = &listener.socket;
+        if socket.set_nonblocking(true).and_then(|()| self.poller.add(socket, token, readable)).is_ok() {
             self.links.http.listeners.push(listener);
         }
     }
@@ -249,13 +170,19 @@ impl Reactor {
     pub(crate) fn accept_http(&mut self, token: u64) {
         for _ in 0..ACCEPTED_AT_ONCE_MAX {
             let Some(listener) = self.links.http.listeners.get((token - LISTENER_TOKEN) as usize) else { return };
-            match listener.accept() {
-                Ok((socket, _)) => self.share_out(socket),
+            match listener.socket.accept() {
+                Ok((socket, _)) => match listener.identity.as_ref().map(TlsIdentity::connection).transpose() {
+                    Ok(tls) => self.share_out(socket, tls.map(Box::new)),
+                    // One client less; what is wrong is ours, and told.
+                    Err(error) => {
+                        self.core.calls.push(Call::Warned(format!("http: {error}").into()));
+                    }
+                },
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if is_of_one_client(&error) => {}
                 Err(_) => {
                     // No descriptor is left: asking again at once would keep the loop busy.
-                    let _ = self.poller.modify(listener, token, Interest { read: false, write: false });
+                    let _ = self.poller.modify(&listener.socket, token, Interest { read: false, write: false });
                     self.links.http.is_exhausted = true;
                     return;
                 }
@@ -263,7 +190,7 @@ impl Reactor {
         }
     }
 
-    fn share_out(&mut self, socket: TcpStream) {
+    fn share_out(&mut self, socket: TcpStream, tls: Option<Box<TlsConnection>>) {
         let open = self.core.http.connections.fetch_add(1, Ordering::SeqCst);
         if open >= self.core.limits.http.connections_max + TURNED_AWAY_MAX {
             self.core.http.connections.fetch_sub(1, Ordering::SeqCst);
@@ -273,13 +200,13 @@ impl Reactor {
         let reactor = http.next_reactor;
         http.next_reactor = (reactor + 1) % self.links.staged.len();
         if reactor == self.links.reactor {
-            self.adopt_http(socket);
+            self.adopt_http(socket, tls);
         } else {
-            self.links.staged[reactor].push(Command::Http(HttpCommand::Adopt(socket)));
+            self.links.staged[reactor].push(Command::Http(HttpCommand::Adopt(socket, tls)));
         }
     }
 
-    fn adopt_http(&mut self, socket: TcpStream) {
+    fn adopt_http(&mut self, socket: TcpStream, tls: Option<Box<TlsConnection>>) {
         let prepared = socket.set_nonblocking(true).and_then(|()| socket.set_nodelay(true));
         let (core, http) = (&self.core, &mut self.links.http);
         http.generation = http.generation.wrapping_add(1);
@@ -293,6 +220,7 @@ impl Reactor {
         entry.insert(Some(Box::new(HttpLink {
             id,
             socket,
+            tls,
             connection: Connection::new(id, core, http.clock),
             outbox: Outbox::default(),
             interest,
@@ -336,27 +264,14 @@ impl Reactor {
 
     /// Reads once; false when the connection is to be given up.
     fn read_http(&mut self, link: &mut HttpLink) -> bool {
-        let mut scratch = std::mem::take(&mut self.scratch);
-        let read = link.socket.read(&mut scratch);
-        let served = match read {
-            Ok(0) => {
-                link.has_ended = true;
-                link.serve(&self.core, &mut self.links, |connection, turn| connection.ended(turn)).is_some()
-            }
-            Ok(n) if link.connection.is_closed() => {
-                let lingered = link.lingers.as_mut().map_or(0, |(_, bytes)| {
-                    *bytes += n;
-                    *bytes
-                });
-                lingered <= self.core.limits.http.linger_bytes_max
-            }
-            Ok(n) => link
-                .serve(&self.core, &mut self.links, |connection, turn| connection.feed(&scratch[..n], turn))
-                .is_some(),
+        let (mut scratch, mut plain) = (std::mem::take(&mut self.scratch), std::mem::take(&mut self.plain));
+        let is_there = match link.socket.read(&mut scratch) {
+            Ok(0) => link.end(&self.core, &mut self.links),
+            Ok(n) => link.feed(&scratch[..n], &mut plain, &self.core, &mut self.links),
             Err(error) => matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted),
         };
-        self.scratch = scratch;
-        served
+        (self.scratch, self.plain) = (scratch, plain);
+        is_there
     }
 
     /// Goes on with everyone whom something has happened to, and writes.
@@ -406,20 +321,16 @@ impl Reactor {
         if std::mem::take(&mut self.links.http.is_exhausted) {
             for (at, listener) in self.links.http.listeners.iter().enumerate() {
                 let readable = Interest { read: true, write: false };
-                let _ = self.poller.modify(listener, LISTENER_TOKEN + at as u64, readable);
+                let _ = self.poller.modify(&listener.socket, LISTENER_TOKEN + at as u64, readable);
             }
         }
-        let (now_ms, limits) = (self.links.http.clock.now_ms, self.core.limits.http.clone());
-        let is_over = |link: &HttpLink| match link.lingers {
-            Some((since_ms, _)) => now_ms.saturating_sub(since_ms) >= limits.linger_ms,
-            None => !link.outbox.is_empty() && now_ms.saturating_sub(link.stalled_since_ms) >= limits.write_ms,
-        };
+        let now_ms = self.links.http.clock.now_ms;
         let over: Vec<usize> = self
             .links
             .http
             .slab
             .iter()
-            .filter(|(_, place)| place.as_ref().is_some_and(|link| is_over(link)))
+            .filter(|(_, place)| place.as_ref().is_some_and(|link| link.is_over(now_ms, &self.core)))
             .map(|(slot, _)| slot)
             .collect();
         for slot in over {

@@ -5,6 +5,7 @@
 //! [`Inbox`](inbox::Inbox).
 
 pub mod http;
+mod http_link;
 pub mod inbox;
 mod linger;
 mod link;

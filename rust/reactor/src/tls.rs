@@ -122,6 +122,11 @@ impl TlsConnection {
         self.tls.wants_write()
     }
 
+    /// Whether nothing of ours can be encrypted yet.
+    pub(crate) fn is_handshaking(&self) -> bool {
+        self.tls.is_handshaking()
+    }
+
     /// Writes what the socket takes of what waits here and then in `outbox`, about `budget` bytes. Returns whether it took any.
     pub(crate) fn write(&mut self, outbox: &mut Outbox, socket: &mut impl Write, budget: usize) -> io::Result<bool> {
         self.tls.set_buffer_limit(Some(CHUNK_BYTES));
@@ -136,7 +141,7 @@ impl TlsConnection {
                     Err(error) => return Err(error),
                 }
             }
-            if outbox.is_empty() || left == 0 {
+            if outbox.is_empty() || left == 0 || self.tls.is_handshaking() {
                 return Ok(took);
             }
             let first = outbox.first();
