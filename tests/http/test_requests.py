@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import msgpack
 import pytest
 
 from iii_fast.contracts import Answered, Refused
 from tests.http.conftest import Open
 from tests.http.site import Site, fails, request, returns, small
-from tests.model.harness import MSGPACK
 
 # Request object
 
@@ -303,24 +301,6 @@ def test_requests_beyond_the_limit_wait_for_a_place(open_site: Open) -> None:
     site.settle(result=4)
     assert [[r.value for r in clients[n].responses()] for n in (1, 3, 4)] == [[1], [3], [4]]
     assert site.held == []
-
-
-def test_a_worker_that_speaks_msgpack_is_asked_and_answers_in_it(site: Site) -> None:
-    site.route("a/:x")
-    ping = msgpack.packb({"type": "ping"})
-    site.plane.receive(site.worker, ping)
-    site.plane.sent(site.worker)
-    client = site.client()
-    site.plane.http_feed(client.number, request("/a/7"))
-    [asked] = site.plane.sent(site.worker)
-    assert asked.startswith(MSGPACK)
-    message = msgpack.unpackb(asked.removeprefix(MSGPACK).encode("latin-1"))
-    assert message["data"]["path_params"] == {"x": "7"}
-    ids = {name: message[name] for name in ("invocation_id", "function_id")}
-    result = {"status_code": 201, "body": {"n": 1.5}}
-    site.plane.receive(site.worker, msgpack.packb({"type": "invocationresult", **ids, "result": result}))
-    [response] = client.responses()
-    assert (response.status, response.value) == (201, {"n": 1.5})
 
 
 # CORS, HEAD, OPTIONS

@@ -1,6 +1,8 @@
 //! Reactors in threads and blocking clients over real sockets, without HTTP: connections are adopted as if upgraded.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod http;
+
 use iii_fast_core::calls::{Call, Wake};
 use iii_fast_core::core::Core;
 use iii_fast_core::limits::Limits;
