@@ -135,7 +135,7 @@ def measured(bench: Bench, names: Sequence[str], command: str, only: Sequence[st
         print(f"benches: {error}", file=sys.stderr)
         broken = True
     results = bench.results
-    print(report.targets_table(results, judged=not scale.tiny), report.samples_table(results), sep="\n\n")
+    print(report.targets_table(results.rows, judged=not scale.tiny), report.samples_table(results), sep="\n\n")
     for fault in results.faults:
         print(f"wrong: {fault}")
     for reason in results.missing:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
-from benches import contenders, durability, processes, workloads
+from benches import contenders, durability, processes, python_client, workloads
 from benches.contenders import ALWAYS, GRANIAN, INTERVAL, MEMORY, NATS, REDIS, UVICORN
 from benches.measure import Bench, Contender, Row
 from benches.processes import Server
@@ -19,6 +19,7 @@ from benches.workloads import Workload
 
 NATIVE, REFERENCE, ECHO, BARE_RELAY, RUNNING = "native", "reference", "echo", "bare relay", "running engine"
 
+FEW: Final = 500
 HTTP_TARGETS: Final = {GRANIAN: 2.0, REFERENCE: 20.0}
 
 IN_MEMORY: Final = (
@@ -113,14 +114,28 @@ def _variants(bench: Bench, server: Server, workloads: Mapping[str, Workload]) -
 
 
 def codecs(bench: Bench) -> None:
-    """The same state calls in msgpack and in JSON."""
-    workload, names = workloads.STATE_CODECS, ("msgpack", "json")
+    """The same state calls in msgpack and in JSON: what they cost the engine, and a client in Python."""
+    one, other = "msgpack", "json"
+
+    def from_python(server: Server, codec: str, _: Workload) -> dict[str, Any]:
+        ops = FEW if bench.scale.tiny else None
+        with processes.affinity(bench.cores.load):
+            return python_client.run(server.url, codec, bench.scope(), seconds=bench.scale.seconds, ops=ops)
+
+    workload, python = workloads.STATE_CODECS, workloads.FROM_PYTHON
     with processes.engine(NATIVE, bench.cores) as server:
-        variants = {name: replace(workload, codec=name) for name in names}
+        variants = {name: replace(workload, codec=name) for name in (one, other)}
         bench.take_turns(workload, _variants(bench, server, variants))
-    bench.ratio_row(workload, names[0], names[1], at_least=None)
-    by_cpu = bench.results.ratio(workload.name, *names, "server_cpu_us_per_op")
-    bench.results.rows.append(Row(f"{workload.name}, processor time per call, msgpack / json", by_cpu, "x", "<=", 0.9))
+        bench.take_turns(python, [Contender(name, partial(from_python, server, name)) for name in (one, other)])
+    bench.ratio_row(workload, one, other, at_least=None)
+    bench.ratio_row(python, one, other, at_least=None)
+    for load, whose, member, target in (
+        (workload, "engine", "server_cpu_us_per_op", 0.9),
+        (python, "client", "generator_cpu_us_per_op", None),
+    ):
+        ratio = bench.results.ratio(load.name, one, other, member)
+        what = f"{load.name}, processor time of the {whose}, {one} / {other}"
+        bench.results.rows.append(Row(what, ratio, "x", "<=", target))
 
 
 def lists(bench: Bench) -> None:

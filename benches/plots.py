@@ -104,7 +104,7 @@ def curve(results: Results, path: Path, of: Curve = STATE) -> Path | None:
         axes.annotate(shape, (rate, p50_us), textcoords="offset points", xytext=(-4, 6), fontsize=7, ha="right")
     axes.set(xscale="log", yscale="log", xlabel="operations per second", ylabel="latency, us (line p50, shade to p99)")
     axes.set_title(of.title, fontsize=10)
-    axes.legend(frameon=False, fontsize=9, loc="upper left")
+    axes.legend(frameon=False, fontsize=9, loc="best")
     return _save(figure, path)
 
 
@@ -131,10 +131,10 @@ def _bins(histogram: dict[float, int]) -> tuple[list[float], list[float]]:
 
 
 def latencies(results: Results, path: Path) -> Path | None:
-    """A histogram of latencies per workload, with all its servers."""
+    """A histogram of latencies per workload, with all its servers; those of a curve have their own picture."""
     workloads: dict[str, list[str]] = {}
     for (workload, server), reports in results.samples.items():
-        if any(report.get("latencies") for report in reports):
+        if any(report.get("latencies") for report in reports) and not STATE.point.match(workload):
             workloads.setdefault(workload, []).append(server)
     if not workloads:
         return None
@@ -147,6 +147,7 @@ def latencies(results: Results, path: Path) -> Path | None:
             colour = _colour(name, servers)
             axes.step(middle, shares, where="mid", color=colour, linewidth=1.2, label=LABELS.get(name, name))
         axes.set(xscale="log", ylim=(0, None))
+        axes.minorticks_off()
         axes.set_title(workload, fontsize=9)
         axes.legend(frameon=False, fontsize=7)
     for axes in panels[len(workloads) :]:

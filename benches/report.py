@@ -13,6 +13,7 @@ import platform
 import re
 import shutil
 import subprocess
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -41,7 +42,7 @@ def machine() -> dict[str, str]:
     return {
         "cpu": model[1] if model else platform.machine(),
         "cores": str(len(re.findall(r"^processor\s*:", cpuinfo, re.MULTILINE))),
-        LOAD: " ".join(f"{load:.1f}" for load in os.getloadavg()),
+        LOAD: f"{os.getloadavg()[0]:.1f}",
         "system": f"{platform.system()} {platform.release()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "trio": importlib.metadata.version("trio"),
@@ -144,10 +145,10 @@ def _amount(number: float) -> str:
     return f"{number:,.0f}" if number >= 100 or number == int(number) else f"{number:.2f}"
 
 
-def targets_table(results: Results, *, judged: bool) -> str:
+def targets_table(rows: Iterable[Row], *, judged: bool) -> str:
     """One line per target or ratio. ``judged`` is false when the inputs were too small for a verdict."""
     lines = ["| what | level | measured | by CPU | must reach | |", "|---|---|---|---|---|---|"]
-    for row in results.rows:
+    for row in rows:
         target = verdict = ""
         if row.target is not None:
             verdict = ("reached" if row.reached else "**missed**") if judged else "not judged"
@@ -200,11 +201,11 @@ def markdown(run: Run, pictures: dict[str, Path]) -> str:
         "Ratios are medians of the ratios within a round. `by CPU`: processor time of the other by our own.",
         LEVELS,
         *(f"## {what}\n\n![{what}]({path.name})" for what, path in pictures.items()),
-        "## Ratios and targets",
-        targets_table(results, judged=run.judged),
-        "## Where we lose",
-        losses.text(results, judged=run.judged),
     ]
+    for title, has_target in (("Targets", True), ("Other ratios", False)):
+        rows = [row for row in results.rows if (row.target is not None) is has_target]
+        parts += [f"## {title}", targets_table(rows, judged=run.judged)] if rows else []
+    parts += ["## Where we lose", losses.text(results, judged=run.judged)]
     if results.missing:
         parts.append("## Not measured\n\n" + "\n".join(f"- {reason}" for reason in results.missing))
     parts += ["## Everything", samples_table(results)]

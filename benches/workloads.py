@@ -135,6 +135,8 @@ HTTP_ROUTES: Final = replace(HTTP_128, name="http GET, 128, among routes")
 LIST_100: Final = Workload("list of 100 values 16x4", "list", 16, 4, VALUE_BYTES, 100)
 LIST_10_000: Final = Workload("list of 10,000 values 1x1", "list", 1, 1, VALUE_BYTES, 10_000)
 STATE_CODECS: Final = replace(STATE_16X16, name="state 16x16, codecs")
+FROM_PYTHON: Final = Workload("state calls from Python", "python", 1, 1)
+"""Not of the load generator (``python_client.py``)."""
 MAP: Final = Workload("map, one call from Python each", "in-process", 1)
 SESSION: Final = Workload("session, bytes to bytes", "in-process", 1)
 """Not of the load generator (``layers.py``)."""
