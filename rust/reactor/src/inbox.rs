@@ -12,7 +12,7 @@ use iii_fast_core::peer::SessionId;
 use parking_lot::Mutex;
 use std::io;
 use std::net::TcpStream;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, Weak};
 
 /// What a new connection is for.
@@ -119,6 +119,8 @@ pub(crate) struct JournalListener {
 
 impl Wake for JournalListener {
     fn wake(&self) {
+        // Either this sees who waits, or who waits sees what is acknowledged: see `Inbox::await_journal`.
+        fence(Ordering::SeqCst);
         let for_control = self.for_control && self.core.upgrade().is_some_and(|core| core.wants_acknowledged());
         if self.inbox.awaits_journal.swap(false, Ordering::SeqCst) || for_control {
             self.inbox.push(Command::Acknowledged);
@@ -154,6 +156,7 @@ impl Inbox {
     /// Asks for [`Command::Acknowledged`], once. What is acknowledged already is not told: look again after this.
     pub(crate) fn await_journal(&self) {
         self.awaits_journal.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
     }
 
     fn wake(&self) {

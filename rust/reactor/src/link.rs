@@ -58,6 +58,8 @@ pub(crate) struct Link {
     interest: Interest,
     dirty: bool,
     held: Vec<Held>,
+    /// Bytes of all that is held but the last, which may still grow.
+    held_bytes_before: usize,
     pub(crate) last_seen_ms: u64,
     pub(crate) last_ping_ms: u64,
     /// Since when the outbox has made no progress.
@@ -78,11 +80,17 @@ impl Link {
             interest: INITIAL_INTEREST,
             dirty: false,
             held: Vec::new(),
+            held_bytes_before: 0,
             last_seen_ms: now_ms,
             last_ping_ms: now_ms,
             stalled_since_ms: now_ms,
             closing_since_ms: now_ms,
         }
+    }
+
+    /// Bytes that wait for the socket or for the journal.
+    pub(crate) fn waiting(&self) -> usize {
+        self.outbox.len() + self.held_bytes_before + self.held.last().map_or(0, |held| held.replies.len())
     }
 
     /// Writes what the socket takes, within the budget. An error means the connection is lost.
@@ -261,6 +269,7 @@ impl Links {
         }
         let holds = !waiting.is_empty();
         if let Some(link) = self.slab.get_mut(slot) {
+            link.held_bytes_before = waiting.iter().rev().skip(1).map(|one| one.replies.len()).sum();
             link.held = waiting;
         }
         holds
@@ -339,6 +348,7 @@ impl Router for Links {
         if !link.held.last().is_some_and(joins) {
             let mut replies = Outbox::default();
             replies.lend(self.pool.pop().unwrap_or_default());
+            link.held_bytes_before += link.held.last().map_or(0, |held| held.replies.len());
             link.held.push(Held { receipt, batch, replies });
         }
         let held = link.held.last_mut()?;
@@ -364,8 +374,7 @@ impl Router for Links {
     }
 
     fn waiting(&self, session: SessionId) -> usize {
-        let link = self.slab.get(session.slot()).filter(|link| link.id == session);
-        link.map_or(0, |link| link.outbox.len() + link.held.iter().map(|held| held.replies.len()).sum::<usize>())
+        self.slab.get(session.slot()).filter(|link| link.id == session).map_or(0, Link::waiting)
     }
 
     fn respond(&mut self, core: &Core, to: ExchangeId, outcome: Settlement<'_>) {

@@ -39,7 +39,7 @@ impl Reactor {
         self.await_room_in_log(slot);
         let Some(link) = self.links.slab.get(slot) else { return false };
         let Some(session) = self.sessions.get(slot).and_then(Option::as_ref) else { return false };
-        let room = link.outbox.len() <= self.core.limits.outbox_throttle_bytes / 2;
+        let room = link.waiting() <= self.core.limits.outbox_throttle_bytes / 2;
         link.paused
             && link.phase == Phase::Open
             && room

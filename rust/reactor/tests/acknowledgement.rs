@@ -301,3 +301,32 @@ fn what_expires_while_the_disk_stands_still_does_not_fill_the_log_without_end() 
     }
     assert_eq!(core.state.key_count(), 0);
 }
+
+/// Replies that wait for the disk count as much as those that wait for the socket.
+#[test]
+fn whoever_has_too_many_replies_waiting_for_the_journal_is_not_read() {
+    let (engine, _) = journaled(Limits { outbox_throttle_bytes: 64 << 10, ..Limits::default() }, 1);
+    let mut client = engine.connect(0);
+    let log = engine.core.state.log();
+    let value = "x".repeat(16 << 10);
+    let sets = 100;
+    for n in 0..sets {
+        client.send(&call(&n.to_string(), "set", &format!("{{\"scope\":\"s\",\"key\":\"k\",\"value\":\"{value}\"}}")));
+    }
+    // Another one is still served, pass after pass.
+    let mut other = engine.connect(0);
+    for n in 0..200 {
+        other.send(&get(&n.to_string(), "absent"));
+        other.read();
+    }
+    assert!(log.last() < 10, "{} writes were served", log.last());
+    // It goes on when they have left.
+    for n in 0..sets {
+        while log.acknowledged() < n + 1 {
+            log.acknowledge(log.last(), log.last());
+            other.send(&get("r", "absent"));
+            other.read();
+        }
+        assert_eq!(member(&client.read(), "invocation_id"), n.to_string());
+    }
+}
