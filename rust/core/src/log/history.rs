@@ -101,7 +101,11 @@ impl History {
     fn join(&mut self, bytes: &[u8], last: u64, chunk_bytes: usize) {
         match self.chunks.back_mut().and_then(Arc::get_mut) {
             Some(chunk) if chunk.bytes.len() + bytes.len() <= chunk_bytes => {
-                chunk.bytes.reserve_exact(chunk_bytes - chunk.bytes.len());
+                let (len, capacity) = (chunk.bytes.len(), chunk.bytes.capacity());
+                if len + bytes.len() > capacity {
+                    // Not all of a chunk at once: a reader may end it early.
+                    chunk.bytes.reserve_exact((2 * capacity).clamp(len + bytes.len(), chunk_bytes) - len);
+                }
                 chunk.bytes.extend_from_slice(bytes);
                 chunk.last = last;
             }
@@ -247,5 +251,25 @@ mod tests {
         let start = (0..100).find(|&since| history.after(since, 100).is_ok()).unwrap();
         let bytes: usize = history.after(start, 100).unwrap().iter().map(|chunk| chunk.bytes.len()).sum();
         assert!(bytes <= 500 && bytes > 400, "{bytes} bytes");
+    }
+
+    /// A feed that reads while others write has chunks in its hands, again and again: the next record begins another one.
+    #[test]
+    fn chunks_that_readers_have_ended_early_keep_no_more_memory_than_is_counted() {
+        let bytes_max = 4 << 20;
+        let mut history = History::new(bytes_max);
+        history.begin(0);
+        let value = Stored::new(&format!("\"{}\"", "x".repeat(300)));
+        for position in 1..=10_000 {
+            let read = (position % 3 == 0).then(|| history.after(position - 1, position - 1).unwrap());
+            let last = (position % 3 == 0).then(|| history.chunks.back().cloned());
+            let mut bytes = Vec::new();
+            let op = Op::Set { scope: "s", key: "k", value: &value, created: true, expires_at: None };
+            record::encode_commit(&mut bytes, position, &[op]);
+            history.push(&mut bytes, position, position);
+            drop((read, last));
+        }
+        let capacity: usize = history.chunks.iter().map(|chunk| chunk.bytes.capacity()).sum();
+        assert!(capacity <= 2 * bytes_max, "{} chunks have {capacity} bytes", history.chunks.len());
     }
 }
