@@ -10,9 +10,11 @@ use std::time::{Duration, Instant};
 
 /// More than this is left to the writing thread: copying it takes longer than waking somebody.
 const HERE_BYTES_MAX: usize = 256 << 10;
-/// A write that took longer was held up by the disk, not by copying.
+/// An append that took longer was held up by the disk, not by copying.
 const SLOW: Duration = Duration::from_millis(2);
-/// So long after a slow write only the writing thread writes, so that nobody else is held up.
+/// The same of the writing thread, for as many bytes as [`HERE_BYTES_MAX`]: it may have had to wait for the processor.
+pub(crate) const SLOW_THERE: Duration = Duration::from_millis(10);
+/// So long after a slow append only the writing thread writes, so that nobody else is held up.
 const SLOW_FOR: Duration = Duration::from_secs(1);
 
 /// What appending needs; whoever has its lock may append and change segments.
@@ -36,7 +38,7 @@ impl Journal {
     /// False when the writing thread has something to do.
     fn write_here(&self) -> bool {
         let Some(mut appender) = self.appender.try_lock() else { return false };
-        if !appender.may_write_here(self) || appender.write_timed(self).is_none() {
+        if !appender.may_write_here(self) || appender.write(self, SLOW).is_none() {
             return false;
         }
         self.pass_on_wanted();
@@ -86,24 +88,20 @@ impl Appender {
             && journal.layout.lock().current_bytes() < journal.options.segment_bytes
     }
 
-    fn write_timed(&mut self, journal: &Journal) -> Option<bool> {
-        let begun = Instant::now();
-        let written = self.write(journal);
-        if begun.elapsed() > SLOW {
-            self.slow_until = begun.checked_add(SLOW_FOR);
-        }
-        written
-    }
-
-    /// Writes everything that waits: whether something did. None after a failure.
-    pub(crate) fn write(&mut self, journal: &Journal) -> Option<bool> {
+    /// Writes everything that waits: whether something did. None after a failure. `slow`: an append that takes longer says that the
+    /// disk is behind.
+    pub(crate) fn write(&mut self, journal: &Journal, slow: Duration) -> Option<bool> {
         journal.unless_failed(|| {
             let Some(last) = journal.log.take(&mut self.batch) else { return Ok(false) };
             if journal.layout.lock().current_bytes() >= journal.options.segment_bytes {
                 journal.change_segment()?;
             }
             let before = journal.progress.written();
+            let begun = Instant::now();
             self.append(journal, before)?;
+            if begun.elapsed() > slow * (1 + self.batch.len() / HERE_BYTES_MAX) as u32 {
+                self.slow_until = Instant::now().checked_add(SLOW_FOR);
+            }
             journal.log.remember_acknowledged(&mut self.batch, before + 1, last);
             journal.progress.wrote(last);
             Ok(true)

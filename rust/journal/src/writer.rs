@@ -1,6 +1,7 @@
 //! The threads that write: one at a time takes what all writers have left and appends it, while another may be bringing what it appended
 //! before to the disk.
 
+use crate::appender::SLOW_THERE;
 use crate::error::JournalError;
 use crate::journal::{Journal, SyncLevel};
 use crate::progress::Progress;
@@ -54,7 +55,7 @@ impl<'a> Writer<'a> {
             if self.rounds.is_none() {
                 return false; // ended in another thread
             }
-            let Some(wrote) = journal.appender.lock().write(journal) else { return false };
+            let Some(wrote) = journal.appender.lock().write(journal, SLOW_THERE) else { return false };
             journal.pass_on_wanted();
             if self.begin_round().is_none() {
                 return false;

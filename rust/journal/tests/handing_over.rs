@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use support::disk::Disk;
 use support::{Engine, options};
 
-/// Longer than a write that only copies.
+/// Longer than an append that only copies, or waits for the processor.
 const SLOW: Duration = Duration::from_millis(20);
 /// How long the thread has it to itself then.
 const SLOW_FOR: Duration = Duration::from_secs(1);
@@ -55,7 +55,8 @@ fn whoever_hands_over_appends_unless_the_disk_is_waited_for() {
 fn after_a_slow_append_nobody_else_is_held_up_for_a_while() {
     let (disk, engine) = start(SyncLevel::Never);
     disk.slow_down(SLOW);
-    assert!(appends_here_some_time(&disk, &engine));
+    // Whoever appends finds that out.
+    appends_here(&disk, &engine);
     let since = Instant::now();
     disk.slow_down(Duration::ZERO);
     while since.elapsed() < SLOW_FOR / 2 {
@@ -63,6 +64,23 @@ fn after_a_slow_append_nobody_else_is_held_up_for_a_while() {
         assert!(!here || since.elapsed() >= SLOW_FOR - SLOW);
     }
     assert!(appends_here_some_time(&disk, &engine), "for ever");
+}
+
+#[test]
+fn while_the_disk_stays_slow_nobody_else_tries() {
+    let (disk, engine) = start(SyncLevel::Never);
+    disk.slow_down(SLOW);
+    // Whoever appends finds that out.
+    appends_here(&disk, &engine);
+    let since = Instant::now();
+    while since.elapsed() < SLOW_FOR + SLOW_FOR / 2 {
+        assert!(!appends_here(&disk, &engine), "after {:?}", since.elapsed());
+        // The thread has acknowledged, and lets go a moment later.
+        let acknowledged = Instant::now();
+        while acknowledged.elapsed() < SLOW / 10 {
+            std::thread::yield_now();
+        }
+    }
 }
 
 #[test]
