@@ -161,7 +161,9 @@ impl<'a> SegmentReader<'a> {
                 commit = Some(Commit { body: record.body, count, position: record.position, end });
             }
             kind::MARK => {
-                record::number(record.body)?;
+                if record::number(record.body)? > record.position {
+                    return Err(Broken::Body.into());
+                }
                 follows(Some(record.position), self.last, record.position)?;
             }
             kind::CLOSE => {

@@ -211,6 +211,26 @@ fn what_a_newer_engine_wrote_is_refused_whatever_is_asked() {
     }
 }
 
+#[test]
+fn a_mark_that_speaks_of_what_was_not_written_yet_is_damage() {
+    use iii_fast_core::log::record;
+    let (contents, truth) = orderly(0);
+    let last = last_segment(&contents);
+    let first: u64 = last[8..28].parse().unwrap();
+    for (synced, is_damage) in [(first - 1, false), (first, true)] {
+        let mut contents = contents.clone();
+        let segment = contents.get_mut(&last).unwrap();
+        let rest = segment.split_off(32);
+        record::encode_mark(segment, first - 1, synced);
+        segment.extend(rest);
+        match start(&contents) {
+            Ok((found, _)) => assert!(!is_damage && found == truth),
+            Err(JournalError::Damaged { offset, .. }) => assert!(is_damage && offset == 32),
+            Err(other) => panic!("{other}"),
+        }
+    }
+}
+
 /// The checksum of the format, bit by bit.
 fn crc32c(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0, |crc: u32, &byte| {
