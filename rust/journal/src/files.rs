@@ -2,11 +2,15 @@
 //!
 //! All names are of files in one directory; `salvaged-N/name` is the only path with a directory in it.
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{Advice, FlockOperation, fadvise, flock};
 use rustix::io::Errno;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, Read, Write};
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
+
+/// Bytes of a file that leave the system's cache at once.
+const FORGOTTEN_AT_ONCE: u64 = 256 << 10;
 
 /// A file as a listing shows it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,6 +71,10 @@ pub trait Files: Send + Sync {
     /// The system's.
     fn remove(&self, name: &str) -> io::Result<()>;
 
+    /// Takes a file that nobody will read out of the system's cache, as far as it can, calling `rest` after each piece: who removes a file
+    /// that is still in the cache holds the processor for milliseconds, while the system gives up all its pages.
+    fn forget(&self, name: &str, rest: &dyn Fn());
+
     /// Makes a directory in this one.
     ///
     /// # Errors
@@ -93,6 +101,10 @@ pub trait Output: Send + Sync {
     /// # Errors
     /// The system's.
     fn sync(&self) -> io::Result<()>;
+
+    /// Has the disk begin with what was appended, without waiting for it, and takes what is there out of the system's cache, as far as it
+    /// can: what nobody will read, and what would otherwise be written in one go by the next `sync`.
+    fn spill(&self);
 
     /// Another handle to sync the same file through, also while this one does. A system tells each handle once of what could not be
     /// written: so the one hears of it although the other was told.
@@ -192,6 +204,20 @@ impl Files for Directory {
         std::fs::remove_file(self.0.join(name))
     }
 
+    fn forget(&self, name: &str, rest: &dyn Fn()) {
+        let Ok(file) = File::open(self.0.join(name)) else { return };
+        let bytes = file.metadata().map_or(0, |metadata| metadata.len());
+        let mut end = 0;
+        while end < bytes {
+            end += FORGOTTEN_AT_ONCE;
+            // From the beginning: pages that lie across the end of one piece go with the next.
+            if fadvise(&file, 0, NonZeroU64::new(end), Advice::DontNeed).is_err() {
+                return;
+            }
+            rest();
+        }
+    }
+
     fn make_directory(&self, name: &str) -> io::Result<()> {
         std::fs::create_dir(self.0.join(name))
     }
@@ -226,6 +252,11 @@ impl Output for Appended {
 
     fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
+    }
+
+    fn spill(&self) {
+        // A hint: who does not take it writes at the next sync.
+        let _ = fadvise(&self.file, 0, None, Advice::DontNeed);
     }
 
     fn twin(&self) -> io::Result<Box<dyn Output>> {

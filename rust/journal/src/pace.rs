@@ -3,12 +3,22 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-/// Work without a pause: whoever wakes meanwhile may have to wait for the end of it.
+/// Work without a pause while the round is not behind: whoever wakes meanwhile may have to wait for the end of it.
 const BURST: Duration = Duration::from_micros(100);
-/// The longest pause.
+/// So many times longer is a burst for each `LAG_MAX` that the round is behind.
+const BURST_GROWTH: f64 = 5.0;
+/// A burst is at most so many times longer: 10 ms, more than a system gives to one that does not pause while others wait.
+const BURSTS_MAX: f64 = 100.0;
+/// A pause is so many times as long as the work before it, while the round is not behind.
+const PAUSE_FACTOR: f64 = 4.0;
+/// The shortest pause: who waits for the processor gets it. And the longest.
+const PAUSE_MIN: Duration = Duration::from_micros(1);
 const PAUSE_MAX: Duration = Duration::from_millis(1);
-/// So far behind, as a part of the whole round, it hurries.
-const LAG_MAX: f64 = 0.1;
+/// So far behind, as a part of the whole round, pauses are at their shortest. What it uses too much then is within what is kept for it.
+const LAG_MAX: f64 = 0.08;
+
+/// Of the live data a fifth: parts that stand twice for a while, the kept history, and a round that is late.
+const KEPT: u64 = 5;
 
 /// What the journal may grow to, from when a round begins until it ends.
 #[derive(Debug, Clone, Copy)]
@@ -19,9 +29,9 @@ pub(crate) struct Room {
 
 impl Room {
     /// A round begins with so many bytes behind the former snapshot. When the journal holds as much as the snapshot, the files take twice the
-    /// live data: an eighth of that is kept for what is not foreseen. With few live data half a segment more does not matter.
+    /// live data: a part of that is kept for what is not foreseen. With few live data half a segment more does not matter.
     pub(crate) fn new(behind: u64, live_bytes: u64, segment_bytes: u64) -> Self {
-        let most = live_bytes - live_bytes / 8;
+        let most = live_bytes - live_bytes / KEPT;
         Room { begun_at: behind, bytes: most.saturating_sub(behind).max(segment_bytes / 2) }
     }
 
@@ -33,43 +43,35 @@ impl Room {
 
 /// The present pace.
 pub(crate) struct Pace {
+    burst: Duration,
     /// A pause is so many times as long as the work before it.
-    pause_factor: u32,
-    /// Bytes of a part that may wait for the disk: a sync of the journal may have to wait for all of them.
-    pub(crate) unsynced_bytes_max: usize,
+    pause_factor: f64,
     begun: Cell<Instant>,
 }
 
 impl Pace {
-    fn new(pause_factor: u32, unsynced_bytes_max: usize) -> Self {
-        Pace { pause_factor, unsynced_bytes_max, begun: Cell::new(Instant::now()) }
+    fn new(burst: Duration, pause_factor: f64) -> Self {
+        Pace { burst, pause_factor, begun: Cell::new(Instant::now()) }
     }
 
-    /// As fast as it goes.
-    pub(crate) fn hurried() -> Self {
-        Pace::new(0, usize::MAX)
+    /// As fast as it goes: nobody waits.
+    pub(crate) fn alone() -> Self {
+        Pace::new(Duration::MAX, 0.0)
     }
 
-    /// For the next part, when `done` of `parts` are written and there are `behind` bytes of journal.
+    /// For the next part, when `done` of `parts` are written and there are `behind` bytes of journal. The further behind, the shorter the
+    /// pauses and the longer the bursts, so that a round settles where it just keeps up.
     pub(crate) fn of(done: u32, parts: u32, room: Room, behind: u64) -> Self {
         let lag = room.used(behind) - f64::from(done) / f64::from(parts);
-        if lag <= 0.0 {
-            Pace::new(4, 256 << 10)
-        } else if lag <= LAG_MAX {
-            Pace::new(2, 1 << 20)
-        } else {
-            Pace::hurried()
-        }
+        let haste = lag.max(0.0) / LAG_MAX;
+        Pace::new(BURST.mul_f64(BURST_GROWTH.powf(haste).min(BURSTS_MAX)), PAUSE_FACTOR * (1.0 - haste).max(0.0))
     }
 
     /// Rests after some work.
     pub(crate) fn pause(&self) {
-        if self.pause_factor == 0 {
-            return;
-        }
         let took = self.begun.get().elapsed();
-        if took >= BURST {
-            std::thread::sleep(PAUSE_MAX.min(took * self.pause_factor));
+        if took >= self.burst {
+            std::thread::sleep(took.mul_f64(self.pause_factor).clamp(PAUSE_MIN, PAUSE_MAX));
             self.begun.set(Instant::now());
         }
     }
@@ -79,22 +81,35 @@ impl Pace {
 mod tests {
     use super::*;
 
-    fn factors(of: &[(u32, u64)], room: Room) -> Vec<u32> {
-        of.iter().map(|&(done, behind)| Pace::of(done, 64, room, behind).pause_factor).collect()
+    /// The microseconds of a burst, and the tenths of the factor of a pause.
+    fn paces(of: &[(u32, u64)], room: Room) -> Vec<(u128, u32)> {
+        let pace = |&(done, behind): &(u32, u64)| {
+            let pace = Pace::of(done, 64, room, behind);
+            (pace.burst.as_micros(), (pace.pause_factor * 10.0).round() as u32)
+        };
+        of.iter().map(pace).collect()
     }
 
     #[test]
-    fn a_round_hurries_when_the_journal_gets_on_faster() {
-        let room = Room::new(400, 1_600, 64);
-        assert_eq!(factors(&[(0, 400), (0, 401), (0, 500), (0, 501)], room), [4, 2, 2, 0]);
-        assert_eq!(factors(&[(32, 900), (32, 1_000), (32, 1_001), (64, 1_400)], room), [4, 2, 0, 4]);
+    fn a_round_hurries_as_the_journal_gets_on_faster() {
+        let room = Room::new(400, 1_750, 64);
+        assert_eq!(paces(&[(0, 400), (0, 420), (0, 440), (0, 480)], room), [(100, 40), (149, 30), (223, 20), (500, 0)]);
+        assert_eq!(paces(&[(32, 900), (32, 940), (32, 1_020)], room), [(100, 40), (223, 20), (1_118, 0)]);
+        assert_eq!(paces(&[(64, 1_000)], room), [(100, 40)]);
+    }
+
+    #[test]
+    fn what_it_uses_too_much_is_kept_for_it() {
+        let (live, begun_at) = (3_000, 1_000);
+        let room = Room::new(begun_at, live, 64);
+        assert!(LAG_MAX * (room.bytes as f64) < (live / KEPT) as f64);
     }
 
     #[test]
     fn few_live_data_have_half_a_segment_of_room() {
         let room = Room::new(200, 10, 200);
-        assert_eq!(factors(&[(32, 250), (32, 260), (32, 261)], room), [4, 2, 0]);
+        assert_eq!(paces(&[(32, 250), (32, 254), (32, 258)], room), [(100, 40), (223, 20), (500, 0)]);
         let empty = Room::new(0, 0, 0);
-        assert_eq!(factors(&[(0, 0), (1, 1_000)], empty), [4, 0]);
+        assert_eq!(paces(&[(0, 0), (1, 1_000)], empty), [(100, 40), (10_000, 0)]);
     }
 }

@@ -205,6 +205,8 @@ mod tests {
         fn sync(&self) -> io::Result<()> {
             Ok(())
         }
+        fn spill(&self) {}
+
         fn twin(&self) -> io::Result<Box<dyn Output>> {
             Ok(Box::new(Nowhere))
         }

@@ -61,7 +61,7 @@ pub(crate) fn write(
     let mut written = Catalog::default();
     for part in 0..parts {
         let header = PartHeader { id: PartId { generation, part }, parts, start };
-        if let Some(part) = snapshot::write_part(files, state, header, &|| false, &Pace::hurried())? {
+        if let Some(part) = snapshot::write_part(files, state, header, &|| false, &Pace::alone())? {
             written.parts.insert(header.id, part.bytes);
         }
     }
@@ -71,7 +71,7 @@ pub(crate) fn write(
     output.append(&[&segment::header(start + 1)]).map_err(JournalError::io(&path, "write"))?;
     output.sync().map_err(JournalError::io(&path, "sync"))?;
     for &id in written.parts.keys() {
-        snapshot::finish_part(files, id)?;
+        snapshot::finish_part(files, id, &Pace::alone())?;
     }
     snapshot::sync_names(files)?;
     for name in catalog.names() {

@@ -19,6 +19,8 @@ const PORTION: usize = 16;
 const RECORD_BYTES: usize = 64 << 10;
 /// Bytes that are written at once: the same goes for a long write.
 const WRITE_BYTES: usize = 64 << 10;
+/// Bytes of a part after which the disk gets them: a sync of the journal may have to wait for what it has not yet done.
+const SPILL_BYTES: usize = 256 << 10;
 
 /// How the rounds of this process have gone.
 #[derive(Default)]
@@ -77,7 +79,8 @@ fn round(journal: &Journal, state: &State, start: u64) -> Result<bool, JournalEr
     for number in 0..parts {
         let header = PartHeader { id: PartId { generation: journal.generation, part: number }, parts, start };
         let unfinished = unfinished_name(header.id);
-        let written = write_part(files, state, header, &is_over, &Pace::of(number, parts, room, behind()));
+        let pace = Pace::of(number, parts, room, behind());
+        let written = write_part(files, state, header, &is_over, &pace);
         let Some(written) = written.inspect_err(|_| drop(files.remove(&unfinished)))? else {
             drop(files.remove(&unfinished));
             return Ok(false);
@@ -88,11 +91,11 @@ fn round(journal: &Journal, state: &State, start: u64) -> Result<bool, JournalEr
             drop(files.remove(&unfinished));
             return Ok(false);
         }
-        finish_part(files, header.id)?;
+        finish_part(files, header.id, &pace)?;
         journal.layout.lock().wrote_part(header.id, written.bytes);
     }
     sync_names(files)?;
-    clean_up(journal, start)?;
+    clean_up(journal, start, &Pace::of(parts, parts, room, behind()))?;
     Ok(true)
 }
 
@@ -112,7 +115,7 @@ pub(crate) fn write_part(
         buffer: part::header(&header).to_vec(),
         start: header.start,
         bytes: 0,
-        unsynced: 0,
+        unspilled: 0,
         entries: 0,
     };
     let (mut portion, mut before) = (Vec::new(), None);
@@ -123,9 +126,6 @@ pub(crate) fn write_part(
         before = state.capture(header.id.part as usize, before, PORTION, &mut portion);
         writer.entries(&portion).map_err(JournalError::io(&path, "write"))?;
         portion.clear();
-        if writer.unsynced >= pace.unsynced_bytes_max {
-            writer.sync().map_err(JournalError::io(&path, "sync"))?;
-        }
         pace.pause();
         if before.is_none() {
             break;
@@ -133,15 +133,16 @@ pub(crate) fn write_part(
     }
     let seen = state.log().last();
     writer.end().map_err(JournalError::io(&path, "write"))?;
-    writer.sync().map_err(JournalError::io(&path, "sync"))?;
+    writer.output.sync().map_err(JournalError::io(&path, "sync"))?;
     Ok(Some(WrittenPart { bytes: writer.bytes, seen }))
 }
 
 /// Gives a part its name, in the place of a former one.
-pub(crate) fn finish_part(files: &dyn Files, id: PartId) -> Result<(), JournalError> {
-    let unfinished = unfinished_name(id);
+pub(crate) fn finish_part(files: &dyn Files, id: PartId, pace: &Pace) -> Result<(), JournalError> {
+    let (unfinished, name) = (unfinished_name(id), part::name(id));
     let path = files.directory().join(&unfinished);
-    files.rename(&unfinished, &part::name(id)).map_err(JournalError::io(path, "rename"))
+    files.forget(&name, &|| pace.pause());
+    files.rename(&unfinished, &name).map_err(JournalError::io(path, "rename"))
 }
 
 pub(crate) fn sync_names(files: &dyn Files) -> Result<(), JournalError> {
@@ -149,22 +150,23 @@ pub(crate) fn sync_names(files: &dyn Files) -> Result<(), JournalError> {
 }
 
 /// Removes the parts of other generations, then the segments that are not needed, the oldest first.
-fn clean_up(journal: &Journal, start: u64) -> Result<(), JournalError> {
+fn clean_up(journal: &Journal, start: u64, pace: &Pace) -> Result<(), JournalError> {
     let history_bytes = journal.options.history_bytes_max as u64;
     let (parts, segments) = {
         let mut layout = journal.layout.lock();
         (layout.finished(journal.generation, start), layout.take_unneeded(history_bytes))
     };
-    let removed_parts = remove(journal, parts.into_iter().map(part::name));
-    let removed_segments = remove(journal, segments.into_iter().map(segment::name));
+    let removed_parts = remove(journal, pace, parts.into_iter().map(part::name));
+    let removed_segments = remove(journal, pace, segments.into_iter().map(segment::name));
     removed_parts.and(removed_segments)
 }
 
 /// Removes files; all it can, whatever goes wrong with one.
-fn remove(journal: &Journal, names: impl Iterator<Item = String>) -> Result<(), JournalError> {
+fn remove(journal: &Journal, pace: &Pace, names: impl Iterator<Item = String>) -> Result<(), JournalError> {
     let mut result = Ok(());
     for name in names {
         let path = journal.files.directory().join(&name);
+        journal.files.forget(&name, &|| pace.pause());
         result = result.and(journal.files.remove(&name).map_err(JournalError::io(path, "remove")));
     }
     result.and_then(|()| sync_names(&*journal.files))
@@ -175,7 +177,7 @@ struct PartWriter {
     buffer: Vec<u8>,
     start: u64,
     bytes: u64,
-    unsynced: usize,
+    unspilled: usize,
     entries: u64,
 }
 
@@ -207,14 +209,13 @@ impl PartWriter {
 
     fn flush(&mut self) -> std::io::Result<()> {
         self.bytes += self.buffer.len() as u64;
-        self.unsynced += self.buffer.len();
+        self.unspilled += self.buffer.len();
         self.output.append(&[&self.buffer])?;
         self.buffer.clear();
+        if self.unspilled >= SPILL_BYTES {
+            self.unspilled = 0;
+            self.output.spill();
+        }
         Ok(())
-    }
-
-    fn sync(&mut self) -> std::io::Result<()> {
-        self.unsynced = 0;
-        self.output.sync()
     }
 }

@@ -151,6 +151,22 @@ fn a_new_process_begins_a_new_generation_and_removes_the_old_one() {
 }
 
 #[test]
+fn files_leave_the_cache_of_the_system_before_they_go() {
+    let disk = Disk::default();
+    let engine = Engine::start(disk.clone(), small()).unwrap();
+    for i in 0.. {
+        assert!(engine.set_and_wait("s", &format!("k{}", i % 5), &format!("{i}")));
+        if engine.journal.stats().snapshots > 2 {
+            break;
+        }
+    }
+    // Parts were replaced twice, and segments removed.
+    assert!(!disk.contents().contains_key("journal-00000000000000000001.log"), "{:?}", disk.contents().keys());
+    assert_eq!(disk.gone_at_once(), [""; 0]);
+    engine.stop();
+}
+
+#[test]
 fn the_statistics_count_what_is_there() {
     let disk = Disk::default();
     let engine = Engine::start(disk.clone(), options(SyncLevel::Always)).unwrap();

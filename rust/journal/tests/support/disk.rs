@@ -53,6 +53,7 @@ struct Inode {
     synced: usize,
     /// A sync has failed: what was not on the disk then never will be, whatever a later sync says.
     lost: bool,
+    forgotten: bool,
 }
 
 #[derive(Clone, Default)]
@@ -66,6 +67,18 @@ struct Inner {
     /// Who has appended, in order.
     appended_by: Vec<ThreadId>,
     append_takes: Duration,
+    /// Files that went while they were in the cache of the system.
+    gone_at_once: Vec<String>,
+}
+
+impl Inner {
+    fn unlink(&mut self, name: &str) {
+        if let Some(id) = self.names.remove(name)
+            && !self.inodes[id].forgotten
+        {
+            self.gone_at_once.push(name.to_owned());
+        }
+    }
 }
 
 #[derive(Clone, Default)]
@@ -90,6 +103,11 @@ impl Disk {
         self.inner().append_takes = append_takes;
     }
 
+    /// Files that were removed or replaced without having been forgotten before.
+    pub fn gone_at_once(&self) -> Vec<String> {
+        self.inner().gone_at_once.clone()
+    }
+
     /// Who has appended last.
     pub fn last_appended_by(&self) -> Option<ThreadId> {
         self.inner().appended_by.last().copied()
@@ -105,7 +123,7 @@ impl Disk {
     pub fn with(contents: &BTreeMap<String, Vec<u8>>) -> Disk {
         let mut inner = Inner::default();
         for (id, (name, data)) in contents.iter().enumerate() {
-            inner.inodes.push(Inode { data: data.clone(), synced: data.len(), lost: false });
+            inner.inodes.push(Inode { data: data.clone(), synced: data.len(), lost: false, forgotten: false });
             inner.names.insert(name.clone(), id);
         }
         inner.durable = inner.names.clone();
@@ -251,6 +269,7 @@ impl Files for Disk {
         inner.step(Kind::Rename)?;
         let id = inner.find(from)?;
         inner.names.remove(from);
+        inner.unlink(to);
         inner.names.insert(to.to_owned(), id);
         Ok(())
     }
@@ -259,8 +278,17 @@ impl Files for Disk {
         let mut inner = self.inner();
         inner.step(Kind::Remove)?;
         inner.find(name)?;
-        inner.names.remove(name);
+        inner.unlink(name);
         Ok(())
+    }
+
+    fn forget(&self, name: &str, rest: &dyn Fn()) {
+        let mut inner = self.inner();
+        if let Ok(id) = inner.find(name) {
+            inner.inodes[id].forgotten = true;
+        }
+        drop(inner);
+        rest();
     }
 
     fn make_directory(&self, _: &str) -> io::Result<()> {
@@ -309,6 +337,8 @@ impl Output for Open {
         }
         result
     }
+
+    fn spill(&self) {}
 
     fn twin(&self) -> io::Result<Box<dyn Output>> {
         Ok(Box::new(Open { disk: self.disk.clone(), id: self.id }))
