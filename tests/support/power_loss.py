@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from random import Random
@@ -37,14 +38,14 @@ class PowerLoss:
                 at_stake += size - safe
                 _tear(path, safe, size, random)
             with self._log.open("a") as log:  # what is there now has survived
-                log.write(f"{about.st_ino} {path.stat().st_size} {path}\n")
+                log.write(f"{time.monotonic_ns()} {about.st_ino} {path.stat().st_size} {path}\n")
         return at_stake
 
     def _synced(self) -> dict[tuple[int, str], int]:
-        """Lengths as of the last sync of each file, by inode and path. A file that gets its name later is the same."""
+        """Lengths as of the sync of each file that began last, by inode and path, whatever name it gets later."""
         found: dict[tuple[int, str], int] = {}
-        for line in self._log.read_text().splitlines():
-            inode, size, path = line.split(" ", 2)
+        notes = [line.split(" ", 3) for line in self._log.read_text().splitlines()]
+        for _, inode, size, path in sorted(notes, key=lambda note: int(note[0])):
             found[int(inode), path.removesuffix(".tmp")] = int(size)
         assert any(path.endswith(".log") for _, path in found), "the engine has synced no journal that the library saw"
         return found
