@@ -47,6 +47,9 @@ pub trait Router {
     /// Bytes that wait for a peer of this reactor.
     fn waiting(&self, session: SessionId) -> usize;
 
+    /// Whether anything else waits for its turn while this session is served.
+    fn is_another_ready(&self, session: SessionId) -> bool;
+
     /// Gives an http client the outcome of its request; here or on another reactor.
     fn respond(&mut self, core: &Core, to: ExchangeId, outcome: Settlement<'_>);
 

@@ -17,6 +17,9 @@ pub const COMMIT_BYTES_MAX: usize = 256 << 20;
 /// than one more part in a scattered write.
 pub const SHARE_BYTES_MIN: usize = 4 << 10;
 
+/// Messages of one session that are served while another one waits: some 30 microseconds of small calls.
+pub const SHARE_MESSAGES_MAX: usize = 32;
+
 /// Bounds that an installation may set; defaults and reasons are in `iii_fast/contracts.py` and ARCHITECTURE.md.
 #[derive(Debug, Clone)]
 pub struct Limits {

@@ -46,6 +46,9 @@ impl Router for Outboxes {
     fn waiting(&self, session: SessionId) -> usize {
         self.open.get(&session).map_or(0, Outbox::len)
     }
+    fn is_another_ready(&self, _session: SessionId) -> bool {
+        false
+    }
     fn respond(&mut self, _core: &Core, to: ExchangeId, outcome: Settlement<'_>) {
         self.http.respond(to, outcome);
     }

@@ -3,6 +3,7 @@
 use crate::codec::{Codec, msgpack};
 use crate::core::{Core, Counters};
 use crate::dispatch::{Dispatch, Router};
+use crate::limits::SHARE_MESSAGES_MAX;
 use crate::peer::{Peer, SessionId};
 use crate::ws::{self, Assembler, Flow, Message, Receiver, Status};
 use std::sync::Arc;
@@ -27,6 +28,8 @@ pub struct Session {
     assembler: Assembler,
     /// A call that must be handled before the next message is served.
     awaited: Option<u64>,
+    /// It has paused for the sake of others only.
+    yielded: bool,
 }
 
 impl Session {
@@ -43,7 +46,7 @@ impl Session {
                 .as_bytes(),
             );
         }
-        Session { id, role, assembler: Assembler::new(core.limits.message_bytes_max), awaited: None }
+        Session { id, role, assembler: Assembler::new(core.limits.message_bytes_max), awaited: None, yielded: false }
     }
 
     /// The worker behind it, if it is one.
@@ -56,8 +59,7 @@ impl Session {
 
     /// Serves what has arrived (`chunk` is unmasked in place).
     pub fn feed(&mut self, chunk: &mut [u8], core: &Core, router: &mut impl Router) -> Status {
-        let Session { id, role, assembler, awaited } = self;
-        assembler.feed(chunk, &mut Inbound { id: *id, role, core, router, awaited })
+        self.serve(core, router, |assembler, inbound| assembler.feed(chunk, inbound))
     }
 
     /// Whether what made it pause is over, its own outbox aside.
@@ -70,8 +72,7 @@ impl Session {
 
     /// Goes on after [`Status::Paused`].
     pub fn resume(&mut self, core: &Core, router: &mut impl Router) -> Status {
-        let Session { id, role, assembler, awaited } = self;
-        assembler.resume(&mut Inbound { id: *id, role, core, router, awaited })
+        self.serve(core, router, |assembler, inbound| assembler.resume(inbound))
     }
 
     /// Where to read the rest of a long frame to; then call [`Self::filled`].
@@ -81,8 +82,31 @@ impl Session {
 
     /// `n` bytes were read to [`Self::spare`].
     pub fn filled(&mut self, n: usize, core: &Core, router: &mut impl Router) -> Status {
-        let Session { id, role, assembler, awaited } = self;
-        assembler.filled(n, &mut Inbound { id: *id, role, core, router, awaited })
+        self.serve(core, router, |assembler, inbound| assembler.filled(n, inbound))
+    }
+
+    /// Whether [`Status::Paused`] was for the sake of others only: it may be resumed as soon as they have had their turn.
+    pub fn has_yielded(&self) -> bool {
+        self.yielded
+    }
+
+    #[inline]
+    fn serve<R: Router>(
+        &mut self,
+        core: &Core,
+        router: &mut R,
+        step: impl FnOnce(&mut Assembler, &mut Inbound<'_, R>) -> Status,
+    ) -> Status {
+        let Session { id, role, assembler, awaited, yielded } = self;
+        *yielded = false;
+        let mut inbound = Inbound { id: *id, role, core, router, awaited, yielded, share: SHARE_MESSAGES_MAX };
+        let status = step(assembler, &mut inbound);
+        if *inbound.yielded && assembler.buffered() == 0 {
+            // It was the last message.
+            *inbound.yielded = false;
+            return assembler.resume(&mut inbound);
+        }
+        status
     }
 }
 
@@ -92,6 +116,9 @@ struct Inbound<'a, R: Router> {
     core: &'a Core,
     router: &'a mut R,
     awaited: &'a mut Option<u64>,
+    yielded: &'a mut bool,
+    /// Messages that are served before it is asked whether others wait.
+    share: usize,
 }
 
 impl<R: Router> Inbound<'_, R> {
@@ -133,7 +160,13 @@ impl<R: Router> Inbound<'_, R> {
         {
             return Flow::Pause;
         }
-        Flow::Continue
+        self.share -= 1;
+        if self.share > 0 {
+            return Flow::Continue;
+        }
+        self.share = SHARE_MESSAGES_MAX;
+        *self.yielded = self.router.is_another_ready(self.id);
+        if *self.yielded { Flow::Pause } else { Flow::Continue }
     }
 
     /// Bytes that will come from the server that keeps state, if one does.

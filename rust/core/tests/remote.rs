@@ -40,6 +40,9 @@ impl Router for One {
     fn pipeline(&mut self) -> Option<&mut Pipeline> {
         None
     }
+    fn is_another_ready(&self, _session: SessionId) -> bool {
+        false
+    }
     fn is_pipeline_full(&self) -> bool {
         false
     }

@@ -15,8 +15,10 @@ use iii_fast_core::outcome::{Settlement, fail_held};
 use iii_fast_core::peer::SessionId;
 use iii_fast_core::remote::Pipeline;
 use slab::Slab;
+use std::collections::VecDeque;
 use std::io::{self, IoSlice, Write};
 use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
 
 /// Bytes written to one socket before others get their turn.
 const WRITE_BUDGET_BYTES: usize = 1 << 20;
@@ -168,6 +170,9 @@ pub(crate) const INITIAL_INTEREST: Interest = Interest { read: true, write: fals
 pub(crate) struct Links {
     pub(crate) reactor: usize,
     pub(crate) slab: Slab<Link>,
+    poller: Arc<Poller>,
+    /// Sessions that have paused for the sake of others: they go on in the next pass.
+    pub(crate) yielded: VecDeque<usize>,
     /// Links with something new in their outbox.
     pub(crate) dirty: Vec<usize>,
     /// What is on its way to other reactors, by reactor.
@@ -189,10 +194,12 @@ pub(crate) struct Links {
 }
 
 impl Links {
-    pub(crate) fn new(reactor: usize, reactors: usize) -> Self {
+    pub(crate) fn new(reactor: usize, reactors: usize, poller: Arc<Poller>) -> Self {
         Links {
             reactor,
             slab: Slab::new(),
+            poller,
+            yielded: VecDeque::new(),
             dirty: Vec::new(),
             staged: (0..reactors).map(|_| Vec::new()).collect(),
             closing: Vec::new(),
@@ -375,6 +382,10 @@ impl Router for Links {
 
     fn waiting(&self, session: SessionId) -> usize {
         self.slab.get(session.slot()).filter(|link| link.id == session).map_or(0, Link::waiting)
+    }
+
+    fn is_another_ready(&self, session: SessionId) -> bool {
+        !self.yielded.is_empty() || self.poller.is_another_ready(session.number())
     }
 
     fn respond(&mut self, core: &Core, to: ExchangeId, outcome: Settlement<'_>) {

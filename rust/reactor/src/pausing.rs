@@ -1,9 +1,12 @@
 //! Sessions that are not read for a while, and how they go on.
 
-use crate::link::Phase;
+use crate::link::{Link, Phase};
 use crate::reactor::Reactor;
 use crate::shield::{BUG, shielded};
 use iii_fast_core::dispatch::Router;
+
+/// Replies to a session that has yielded are collected up to this.
+const YIELDED_WRITE_BYTES_MIN: usize = 16 << 10;
 
 impl Reactor {
     /// Pongs fill an outbox too, and pings do not make a session pause.
@@ -26,6 +29,45 @@ impl Reactor {
             return;
         }
         self.pause(slot, false);
+        self.serve_kept(slot);
+    }
+
+    /// Whether it has paused for the sake of others only.
+    pub(crate) fn has_yielded(&self, slot: usize) -> bool {
+        self.sessions.get(slot).and_then(Option::as_ref).is_some_and(|session| session.has_yielded())
+    }
+
+    /// The first `count` that have paused for the sake of others go on: their next share each.
+    pub(crate) fn serve_yielded(&mut self, count: usize) {
+        for _ in 0..count {
+            if let Some(slot) = self.links.yielded.pop_front() {
+                self.serve_further(slot);
+            }
+        }
+    }
+
+    /// Whether a session that goes on in the next pass has too little in its outbox to be written now: a write costs as much as
+    /// ten calls.
+    pub(crate) fn writes_later(&self, slot: usize) -> bool {
+        let little = |link: &Link| link.outbox.len() < YIELDED_WRITE_BYTES_MIN;
+        self.has_yielded(slot) && self.links.slab.get(slot).is_some_and(little)
+    }
+
+    /// Serves all that has been read from a connection that ends.
+    pub(crate) fn serve_to_the_end(&mut self, slot: usize) {
+        while self.has_yielded(slot) {
+            self.serve_further(slot);
+        }
+    }
+
+    fn serve_further(&mut self, slot: usize) {
+        if self.has_yielded(slot) {
+            self.serve_kept(slot);
+        }
+    }
+
+    /// Serves what a session has kept.
+    fn serve_kept(&mut self, slot: usize) {
         let Some(mut session) = self.sessions.get_mut(slot).and_then(Option::take) else { return };
         let status = shielded(|| session.resume(&self.core, &mut self.links));
         self.sessions[slot] = Some(session);

@@ -70,6 +70,13 @@ impl Poller {
         Ok(epoll::delete(&self.epoll, fd)?)
     }
 
+    /// Whether anything but `own` is ready now. An error is left to the next [`Self::poll`].
+    pub fn is_another_ready(&self, own: u64) -> bool {
+        let mut buffer = [const { MaybeUninit::<epoll::Event>::uninit() }; 2];
+        let events = epoll::wait(&self.epoll, &mut buffer, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+        events.is_ok_and(|(events, _)| events.iter().any(|event| event.data.u64() != own))
+    }
+
     /// Appends what is ready to `ready`; waits for something, at most for `patience` if that is given.
     pub fn poll(&self, patience: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
         let patience =

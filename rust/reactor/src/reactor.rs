@@ -46,7 +46,7 @@ pub struct Reactor {
     pub(crate) core: Arc<Core>,
     pub(crate) inbox: Arc<Inbox>,
     others: Arc<[Arc<Inbox>]>,
-    pub(crate) poller: Poller,
+    pub(crate) poller: Arc<Poller>,
     ticker: Ticker,
     pub(crate) links: Links,
     pub(crate) upstream: Option<Upstream>,
@@ -80,14 +80,14 @@ pub fn reactors(core: &Arc<Core>, count: usize) -> io::Result<Vec<Reactor>> {
 impl Reactor {
     fn new(index: u8, core: Arc<Core>, others: Arc<[Arc<Inbox>]>) -> io::Result<Self> {
         let inbox = others[usize::from(index)].clone();
-        let poller = Poller::new()?;
+        let poller = Arc::new(Poller::new()?);
         let linger = Linger::new(poller.waits_finely());
         poller.add(&inbox.waker, INBOX_TOKEN, READ_ONLY)?;
         let ticker = Ticker::new(TICK_MS)?;
         poller.add(&ticker, TICK_TOKEN, READ_ONLY)?;
         let listener = JournalListener { inbox: inbox.clone(), core: Arc::downgrade(&core), for_control: index == 0 };
         core.state.log().listen(Box::new(listener));
-        let mut links = Links::new(usize::from(index), others.len());
+        let mut links = Links::new(usize::from(index), others.len(), poller.clone());
         let upstream = Upstream::begin(&core, index, &inbox, &mut links)?;
         Ok(Reactor {
             index,
@@ -129,13 +129,14 @@ impl Reactor {
         loop {
             let turn = self.pass(Some(patience))?;
             self.linger.waited(patience, self.served > 0);
-            if turn == Turn::Stopped || self.served == 0 || self.core.calls.is_announced() {
+            let is_idle = self.served == 0 && turn == Turn::Idle;
+            if turn == Turn::Stopped || is_idle || self.core.calls.is_announced() {
                 return Ok(turn);
             }
             if begin.elapsed() >= TURN_MAX {
                 return Ok(Turn::More);
             }
-            patience = self.linger.next();
+            patience = if self.has_more() { Duration::ZERO } else { self.linger.next() };
         }
     }
 
@@ -154,7 +155,7 @@ impl Reactor {
         let now_unix_ms = unix_ms();
         self.links.http.clock.set(self.links.now_ms, now_unix_ms);
         self.core.advance_clock(now_unix_ms);
-        let count = ready.len();
+        let (count, yielded) = (ready.len(), self.links.yielded.len());
         self.served = count;
         for event in ready.drain(..) {
             match event.token {
@@ -174,6 +175,7 @@ impl Reactor {
             }
         }
         self.ready = ready;
+        self.serve_yielded(yielded);
         // Once each: a session that pauses again waits for the next pass, so that others get their turn.
         for slot in std::mem::take(&mut self.resumable) {
             self.resume(slot);
@@ -193,7 +195,7 @@ impl Reactor {
 
     /// Whether there is something to do that no descriptor tells of.
     fn has_more(&self) -> bool {
-        !self.resumable.is_empty() || self.links.http.has_more()
+        !self.resumable.is_empty() || !self.links.yielded.is_empty() || self.links.http.has_more()
     }
 
     /// Gives the journal what this pass has written. Whoever waits for it is told when it is acknowledged.
@@ -225,12 +227,14 @@ impl Reactor {
     fn socket_ready(&mut self, session: SessionId, event: Ready) {
         let Some(link) = self.links.find(session) else { return };
         let paused = link.paused;
+        // What it has sent before comes first.
+        let yielded = self.has_yielded(session.slot());
         if event.write {
             self.write(session.slot());
         }
         if event.hung_up && paused {
             self.drop_link(session.slot(), "connection lost");
-        } else if event.read {
+        } else if event.read && !yielded {
             self.read(session.slot());
         }
     }
@@ -273,6 +277,7 @@ impl Reactor {
         match status {
             // `Ended`: replaced by another connection, whose message begins the close handshake with this one.
             Status::Open | Status::Ended => self.pause_if_full(slot),
+            Status::Paused if self.has_yielded(slot) => return self.links.yielded.push_back(slot),
             Status::Paused => {
                 self.pause(slot, true);
                 self.note_full_upstream();
@@ -305,7 +310,9 @@ impl Reactor {
 
     fn write_dirty(&mut self) {
         while let Some(slot) = self.links.next_dirty() {
-            self.write(slot);
+            if !self.writes_later(slot) {
+                self.write(slot);
+            }
         }
     }
 

@@ -24,6 +24,9 @@ impl Reactor {
         let received = tls.receive(&self.scratch[..n], &mut plain);
         self.serve_plain(slot, &mut plain);
         self.plain = plain;
+        if !matches!(received, Ok(Received::Open)) {
+            self.serve_to_the_end(slot);
+        }
         match received {
             Ok(Received::Open) => {}
             Ok(Received::Closed) => self.drop_link(slot, "connection closed by the worker"),

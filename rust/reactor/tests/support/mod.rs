@@ -8,7 +8,7 @@ use iii_fast_core::core::Core;
 use iii_fast_core::limits::Limits;
 use iii_fast_core::ws;
 use iii_fast_reactor::inbox::{Adoption, Command, Inbox, Purpose};
-use iii_fast_reactor::reactors;
+use iii_fast_reactor::{Reactor, reactors};
 use rustix::net::sockopt;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -36,7 +36,7 @@ impl Engine {
     pub fn start(limits: Limits, loops: usize) -> Self {
         let core = Arc::new(Core::new(limits, Box::new(Quiet)));
         let reactors = reactors(&core, loops).unwrap();
-        let inboxes = reactors.iter().map(iii_fast_reactor::Reactor::inbox).collect();
+        let inboxes = reactors.iter().map(Reactor::inbox).collect();
         let threads =
             reactors.into_iter().map(|mut reactor| std::thread::spawn(move || reactor.run().unwrap())).collect();
         Engine { core, inboxes, threads, listener: TcpListener::bind("127.0.0.1:0").unwrap() }
@@ -135,6 +135,46 @@ fn connect(listener: &TcpListener, core: &Core, inbox: &Inbox, buffer_bytes: Opt
     Client { socket: client, buffer: Vec::new() }
 }
 
+/// One reactor whose turns the test makes itself.
+pub struct TurnedEngine {
+    pub core: Arc<Core>,
+    reactor: Reactor,
+    listener: TcpListener,
+}
+
+impl TurnedEngine {
+    pub fn start(limits: Limits) -> Self {
+        let core = Arc::new(Core::new(limits, Box::new(Quiet)));
+        let reactor = reactors(&core, 1).unwrap().pop().unwrap();
+        TurnedEngine { core, reactor, listener: TcpListener::bind("127.0.0.1:0").unwrap() }
+    }
+
+    /// A connected worker; its greeting is read already.
+    pub fn connect(&mut self) -> Client {
+        let mut client = connect(&self.listener, &self.core, &self.reactor.inbox(), None);
+        self.turn();
+        client.read();
+        client
+    }
+
+    pub fn turn(&mut self) {
+        self.reactor.turn().unwrap();
+    }
+
+    /// The next message of a client, after as many turns as it takes.
+    pub fn await_message(&mut self, client: &mut Client) -> String {
+        client.socket.set_nonblocking(true).unwrap();
+        let begin = Instant::now();
+        while !client.has_message() {
+            assert!(begin.elapsed() < DEADLINE, "nothing came within the deadline");
+            self.turn();
+            client.fetch();
+        }
+        client.socket.set_nonblocking(false).unwrap();
+        client.read()
+    }
+}
+
 /// A blocking WebSocket client without handshake.
 pub struct Client {
     pub socket: TcpStream,
@@ -174,6 +214,18 @@ impl Client {
                 Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return None,
                 Err(error) => panic!("nothing came within the deadline: {error}"),
             }
+        }
+    }
+
+    fn has_message(&self) -> bool {
+        parse(&self.buffer).is_some()
+    }
+
+    /// Takes what has come, of a socket that does not block.
+    fn fetch(&mut self) {
+        let mut chunk = [0; 64 << 10];
+        while let Ok(n @ 1..) = self.socket.read(&mut chunk) {
+            self.buffer.extend_from_slice(&chunk[..n]);
         }
     }
 
