@@ -22,7 +22,7 @@ RUST_SDK := $(CACHE)/rust-sdk/debug/steered-worker
 
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name Cargo.toml)
 
-.PHONY: help setup build run test test-rust test-python test-crash compat-sdks redis bench bench-check profile lint lint-rust lint-python format docs clean
+.PHONY: help setup build run test test-rust test-loom test-python test-crash compat-sdks redis bench bench-check profile lint lint-rust lint-python format docs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,10 +34,13 @@ build: $(ENGINE) ## Build the engine (release) into .venv
 run: $(ENGINE) ## Build and start the engine; ARGS="--port 50000" adds options
 	@exec $(BIN)/iii-fast serve $(ARGS)
 
-test: lint test-rust test-python ## Everything that must pass: lint, Rust, Python, real clients
+test: lint test-rust test-loom test-python ## Everything that must pass: lint, Rust, Python, real clients
 
 test-rust: ## The Rust tests
 	cargo test --workspace --locked --quiet
+
+test-loom: ## The queue between reactors, in every order in which threads can meet
+	RUSTFLAGS="--cfg loom" cargo test --package iii-fast-reactor --lib --locked --quiet --target-dir target/loom mailbox
 
 test-python: $(ENGINE) compat-sdks redis ## The Python tests, with the published SDKs as clients
 	cargo build --release --locked --quiet --package iii-fast-load --package iii-fast-core-benches

@@ -1,6 +1,7 @@
 //! What others ask of a reactor, from any thread, in order.
 
 use crate::http::HttpCommand;
+use crate::mailbox::{Mailbox, Signal};
 use crate::poller::Waker;
 use crate::tls::TlsConnection;
 use iii_fast_core::calls::Wake;
@@ -9,7 +10,6 @@ use iii_fast_core::core::{Core, Counters};
 use iii_fast_core::invocation::InvocationId;
 use iii_fast_core::outbox::Outbox;
 use iii_fast_core::peer::SessionId;
-use parking_lot::Mutex;
 use std::io;
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
@@ -102,9 +102,7 @@ pub enum Command {
 
 /// The queue of one reactor.
 pub struct Inbox {
-    commands: Mutex<Vec<Command>>,
-    woken: AtomicBool,
-    pub(crate) waker: Waker,
+    commands: Mailbox<Command, Waker>,
     /// Whether the reactor wants [`Command::Acknowledged`].
     awaits_journal: AtomicBool,
 }
@@ -128,11 +126,19 @@ impl Wake for JournalListener {
     }
 }
 
+impl Signal for Waker {
+    fn raise(&self) {
+        self.wake();
+    }
+    fn lower(&self) {
+        self.clear();
+    }
+}
+
 impl Inbox {
     /// An empty queue.
     pub fn new() -> io::Result<Self> {
-        let (woken, awaits_journal) = (AtomicBool::new(false), AtomicBool::new(false));
-        Ok(Inbox { commands: Mutex::default(), woken, waker: Waker::new()?, awaits_journal })
+        Ok(Inbox { commands: Mailbox::new(Waker::new()?), awaits_journal: AtomicBool::new(false) })
     }
 
     /// Hands a connection over. It counts from now on, so that a limit on connections cannot be overtaken by a burst.
@@ -143,14 +149,12 @@ impl Inbox {
 
     /// Adds one command.
     pub fn push(&self, command: Command) {
-        self.commands.lock().push(command);
-        self.wake();
+        self.commands.push(command);
     }
 
     /// Adds several; `commands` is empty afterwards.
     pub fn push_all(&self, commands: &mut Vec<Command>) {
-        self.commands.lock().append(commands);
-        self.wake();
+        self.commands.push_all(commands);
     }
 
     /// Asks for [`Command::Acknowledged`], once. What is acknowledged already is not told: look again after this.
@@ -159,16 +163,13 @@ impl Inbox {
         fence(Ordering::SeqCst);
     }
 
-    fn wake(&self) {
-        if !self.woken.swap(true, Ordering::AcqRel) {
-            self.waker.wake();
-        }
+    /// Readable when commands wait.
+    pub(crate) fn waker(&self) -> &Waker {
+        self.commands.signal()
     }
 
     /// Takes all commands.
     pub(crate) fn take(&self) -> Vec<Command> {
-        self.waker.clear();
-        self.woken.store(false, Ordering::Release);
-        std::mem::take(&mut *self.commands.lock())
+        self.commands.take()
     }
 }

@@ -10,6 +10,7 @@ pub mod inbox;
 mod linger;
 mod link;
 mod liveness;
+mod mailbox;
 mod pausing;
 pub mod poller;
 mod reactor;

@@ -82,7 +82,7 @@ impl Reactor {
         let inbox = others[usize::from(index)].clone();
         let poller = Arc::new(Poller::new()?);
         let linger = Linger::new(poller.waits_finely());
-        poller.add(&inbox.waker, INBOX_TOKEN, READ_ONLY)?;
+        poller.add(inbox.waker(), INBOX_TOKEN, READ_ONLY)?;
         let ticker = Ticker::new(TICK_MS)?;
         poller.add(&ticker, TICK_TOKEN, READ_ONLY)?;
         let listener = JournalListener { inbox: inbox.clone(), core: Arc::downgrade(&core), for_control: index == 0 };

@@ -4,9 +4,11 @@
 mod support;
 
 use iii_fast_core::limits::Limits;
+use iii_fast_core::ws;
 use std::collections::HashSet;
+use std::io::Write;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use support::{Client, Engine, member};
+use support::{Client, Engine, masked, member};
 
 const LOOPS: usize = 3;
 const CALLERS: usize = 4;
@@ -121,4 +123,45 @@ fn messages_to_a_session_of_another_reactor_keep_their_order() {
             assert_eq!(member(&worker.read(), "n"), n.to_string());
         }
     });
+}
+
+#[test]
+fn messages_from_every_reactor_to_every_other_keep_the_order_of_each_sender() {
+    const PEERS: usize = 2 * (LOOPS + 1);
+    const COUNT: usize = 2_000;
+    let engine = Engine::start(Limits::default(), LOOPS + 1);
+    let mut clients: Vec<Client> = (0..PEERS).map(|n| engine.connect(n)).collect();
+    for (n, client) in clients.iter_mut().enumerate() {
+        client.send(&format!("{{\"type\":\"registerfunction\",\"id\":\"f{n}\"}}"));
+        client.settle();
+    }
+    std::thread::scope(|scope| {
+        for (from, client) in clients.into_iter().enumerate() {
+            let mut writer = client.socket.try_clone().unwrap();
+            scope.spawn(move || {
+                for n in 0..COUNT {
+                    let call = |to| {
+                        format!(
+                            "{{\"type\":\"invokefunction\",\"function_id\":\"f{to}\",\"data\":{{\"from\":\"{from}\",\"n\":\"{n}\"}},\"action\":{{\"type\":\"void\"}}}}"
+                        )
+                    };
+                    let calls = (0..PEERS).flat_map(|to| masked(ws::OPCODE_TEXT, call(to).as_bytes()));
+                    writer.write_all(&calls.collect::<Vec<u8>>()).unwrap();
+                }
+            });
+            scope.spawn(move || receive_in_order(client, PEERS, COUNT));
+        }
+    });
+}
+
+/// `count` messages of each of `peers`, those of one peer by number.
+fn receive_in_order(mut client: Client, peers: usize, count: usize) {
+    let mut next = vec![0; peers];
+    for _ in 0..peers * count {
+        let message = client.read();
+        let from: usize = member(&message, "from").parse().unwrap();
+        assert_eq!(member(&message, "n"), next[from].to_string(), "from {from}");
+        next[from] += 1;
+    }
+    assert!(next.iter().all(|next| *next == count));
 }
