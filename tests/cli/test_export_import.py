@@ -277,10 +277,8 @@ async def test_a_bad_line_is_told_and_ends_it(
     ("packed", "reason"),
     [
         (msgpack.packb([1]), "expected a map, it is: list"),
-        (msgpack.packb({"scope": "s", "key": "k", "value": b"x"}), "value: JSON does not know bytes"),
-        (msgpack.packb({"scope": "s", "key": "k", "value": {1: 2}}), "int is not allowed for map key"),
-        (msgpack.packb({"scope": "s", "key": "k", "value": [float("nan")]}), "value: nan is not a JSON value"),
-        (msgpack.packb({"scope": "s", "key": "k", "value": msgpack.Timestamp(1)}), "value: JSON does not know"),
+        (msgpack.packb({"scope": b"s", "key": "k", "value": 1}), "member `scope` is missing or no string"),
+        (msgpack.packb({"scope": "s", "key": "k", "value": 1, 5: 6}), "unknown member 5"),
         (msgpack.packb({"scope": "s", "key": "k"}), "member `value` is missing"),
         (msgpack.packb({"scope": "s", "key": "k", "value": "x" * 90})[:50], "the file ends in the middle of it"),
         (b"\xc1", ""),

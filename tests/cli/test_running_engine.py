@@ -9,6 +9,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Final
 
+import msgpack
 import pytest
 
 from tests.cli.limited_proxy import limited_proxy
@@ -215,3 +216,34 @@ def test_watch_misses_nothing_while_the_connection_is_away(source: EngineProcess
     positions = [change["position"] for change in changes]
     assert positions == sorted(set(positions))
     assert watch.lines[-1] == f"position {positions[-1]}; go on with --since {positions[-1]}"
+
+
+async def test_values_that_json_does_not_have(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, source: EngineProcess, target: EngineProcess
+) -> None:
+    scope = unique("foreign")
+    values = [1, {"photo": b"\x00\xff", "n": 2**64 - 1}, [msgpack.Timestamp(7)], {5: float("inf")}, "text", b""]
+    maps: list[dict[str, object]] = [
+        {"scope": scope, "key": f"k{at}", **({"expires_at": EXPIRES_AT} if at % 2 else {}), "value": value}
+        for at, value in enumerate(values)
+    ]
+    given, lines, first, second = (tmp_path / name for name in ("given", "lines", "first", "second"))
+    given.write_bytes(b"".join(map(msgpack.packb, maps)))
+    outcome = await command(capsys, address(source), "import", str(given), "--format", "msgpack")
+    assert (outcome.status, outcome.err.splitlines()[-1]) == (0, "imported 6 entries")
+    outcome = await command(capsys, address(source), "export", str(lines), "--scope", scope)
+    assert outcome.status == 1
+    problem = "`value.photo` is binary, which JSON cannot express"
+    assert f"scope '{scope}', key 'k1': {problem}; export with --format msgpack\n" in outcome.err
+    outcome = await command(capsys, address(source), "state", "get", scope, "k2")
+    assert outcome.status == 1
+    assert "`result[0]` is a timestamp, which JSON cannot express" in outcome.err
+    for engine, path in ((source, first), (target, second)):
+        if engine is target:
+            arguments = ["import", str(first), "--format", "msgpack", "--if-absent"]
+            assert (await command(capsys, address(target), *arguments)).status == 0
+        outcome = await command(capsys, address(engine), "export", str(path), "--format", "msgpack", "--scope", scope)
+        assert outcome.status == 0, outcome.err
+        with path.open("rb") as file:
+            found = list(msgpack.Unpacker(file, strict_map_key=False))
+        assert found == maps

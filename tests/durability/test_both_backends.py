@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
+import msgpack
 import pytest
 import trio
 import yaml
@@ -20,7 +21,7 @@ import yaml
 from tests.durability import golden
 from tests.support.deadlines import START_S
 from tests.support.engine_process import DURABLE, EngineProcess
-from tests.support.raw_client import RawClient, connect
+from tests.support.raw_client import BINARY, RawClient, connect, encode_frame
 
 PAIRS: Final = list(itertools.product(sorted(DURABLE), repeat=2))
 SEGMENT_BYTES: Final = 1 << 20  # the smallest that can be configured
@@ -166,6 +167,37 @@ async def test_what_is_in_a_snapshot_is_read_by_another(start: Start, tmp_path: 
             await write(client, number + 10)
             seen = await observe(client)
         await end(engine, "kill")
+
+
+async def packed(client: RawClient, function: str, **members: Any) -> Any:
+    """Calls ``state::<function>`` in msgpack; its result."""
+    message = {"type": "invokefunction", "invocation_id": "1", "function_id": f"state::{function}", "data": members}
+    await client.send_raw(encode_frame(BINARY, msgpack.packb(message)))
+    answer = msgpack.unpackb((await client.receive_message()).payload, strict_map_key=False)
+    return answer["result"]
+
+
+@pytest.mark.parametrize("in_snapshot", [False, True])
+@pytest.mark.parametrize(("writer", "reader"), PAIRS)
+async def test_msgpack_is_kept_as_it_came(
+    start: Start, tmp_path: Path, writer: str, reader: str, in_snapshot: bool
+) -> None:
+    value = {"photo": b"\x00\xff", "at": [msgpack.Timestamp(5)], 7: "seven", "n": 1.5}
+    engine = start(writer, segment_bytes=SEGMENT_BYTES)
+    async with connect(engine.worker) as client:
+        assert (await packed(client, "set", scope="s", key="k", value=value))["new_value"] == value
+        await packed(client, "set", scope="s", key="plain", value=[1, "é"])
+        while in_snapshot and not set((tmp_path / "data").glob("snapshot-*.snap")):
+            await ask(client, "set", scope="d", key="large", value="x" * 100_000)
+    await end(engine, "kill")
+    engine = start(reader, segment_bytes=SEGMENT_BYTES)
+    async with connect(engine.worker) as client:
+        assert await packed(client, "get", scope="s", key="k") == value
+        assert (await packed(client, "get", scope="s", key="plain")) == [1, "é"]
+        assert await ask(client, "get", scope="s", key="plain") == '[1,"é"]}'
+        error = (await client.call("state::list", {"scope": "s"}))["error"]
+        assert error["message"] == "`result[0].photo` is binary, which JSON cannot express"
+    await end(engine, "end")
 
 
 @pytest.mark.parametrize("backend", sorted(DURABLE))

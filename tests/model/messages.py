@@ -174,9 +174,7 @@ msgpack_values = st.recursive(
     st.one_of(
         st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text(max_size=4),
         st.binary(max_size=3),
-        st.builds(msgpack.ExtType, st.integers(-1, 127), st.binary(min_size=4, max_size=4)).filter(
-            lambda extension: extension.code != -1
-        ),
+        st.builds(msgpack.ExtType, st.integers(0, 127), st.binary(min_size=4, max_size=4)),
         st.sampled_from([float("nan"), float("-inf"), -0.0, msgpack.Timestamp(1), "a" * 40, 1.5]),
     ),
     lambda inner: st.one_of(
@@ -186,6 +184,67 @@ msgpack_values = st.recursive(
     max_leaves=6,
 )
 """What msgpack has, also what JSON does not."""
+
+
+def _input(*optional: str, **members: st.SearchStrategy[object]) -> st.SearchStrategy[dict[str, object]]:
+    place: dict[str, st.SearchStrategy[object]] = {
+        "scope": st.sampled_from(["s", "t"]),
+        "key": st.sampled_from(["k", "l"]),
+    }
+    known = {"meta": st.booleans(), "expected": msgpack_values, "ttl_ms": st.integers(1, 20)}
+    return st.fixed_dictionaries({**place, **members}, optional={name: known[name] for name in optional})
+
+
+_packed_ops = st.lists(
+    st.one_of(
+        st.builds(
+            lambda kind, path, value: {"type": kind, "path": path, "value": value},
+            st.sampled_from(["set", "append", "merge"]),
+            st.sampled_from(["", "a", "b"]),
+            msgpack_values,
+        ),
+        st.sampled_from(["", "a"]).map(lambda path: {"type": "increment", "path": path, "by": 1.5}),
+        st.sampled_from(["", "a"]).map(lambda path: {"type": "remove", "path": path}),
+    ),
+    max_size=3,
+)
+_packed_writes = st.lists(
+    st.one_of(
+        _input("ttl_ms", type=st.just("set"), value=msgpack_values),
+        _input(type=st.just("update"), ops=_packed_ops),
+        _input(type=st.just("delete")),
+    ),
+    min_size=1,
+    max_size=3,
+)
+_packed_inputs = {
+    "get": _input("meta"),
+    "set": _input("ttl_ms", value=msgpack_values),
+    "delete": _input(),
+    "update": _input(ops=_packed_ops),
+    "compare-and-set": _input("expected", value=msgpack_values),
+    "set_many": st.lists(_input(value=msgpack_values), min_size=1, max_size=3).map(lambda items: {"entries": items}),
+    "get_many": st.lists(_input(), min_size=1, max_size=3).map(lambda keys: {"keys": keys, "meta": True}),
+    "transact": _packed_writes.map(lambda ops: {"ops": ops}),
+    "list": _input(),
+    "list_entries": _input(),
+    "list_keys": _input(),
+    "list_groups": st.none(),
+    "delete_scope": _input(),
+}
+
+
+@st.composite
+def packed_state_calls(draw: st.DrawFn) -> tuple[str, bytes]:
+    """A state function, and a message in msgpack that calls it, with values that JSON does not have among them."""
+    name = draw(st.sampled_from(["get", "set", "set", "update", "compare-and-set", *_packed_inputs]))
+    message = {
+        "type": "invokefunction",
+        "invocation_id": "i",
+        "function_id": f"state::{name}",
+        "data": draw(_packed_inputs[name]),
+    }
+    return name, bytes(msgpack.packb(message))
 
 
 @st.composite

@@ -14,6 +14,7 @@ from iii_fast.contracts import Limits
 from tests.model.examples import look
 from tests.model.harness import NativePlane, ReferencePlane, quote
 from tests.model.lockstep import Lockstep
+from tests.model.messages import packed_state_calls
 from tests.model.state_payloads import KEYS, ODD, SCOPES, calls, operations
 from tests.model.texts import arrays, programs, values
 
@@ -22,8 +23,8 @@ pytestmark = pytest.mark.deadline(3600)
 BEGIN_MS = 1_000
 """When programs begin: the strategies for ``expires_at`` are about the time around it."""
 
-Step: TypeAlias = tuple[str, str] | tuple[str, int]
-"""A function and its input, or what happens to the clock and by how many ms."""
+Step: TypeAlias = tuple[str, str] | tuple[str, bytes] | tuple[str, int]
+"""A function and its input, one and the message in msgpack, or what happens to the clock and by how many ms."""
 
 clock_steps = st.tuples(st.sampled_from(["set_time", "advance"]), st.integers(0, 25))
 steps: st.SearchStrategy[Step] = st.integers(0, 5).flatmap(lambda number: clock_steps if number == 0 else calls)
@@ -43,6 +44,8 @@ def run(program: Sequence[Step], limits: Limits | None = None, *, msgpack: bool 
     for step, argument in program:
         if isinstance(argument, str):
             planes.receive(0, invocation(step, argument), msgpack=msgpack)
+        elif isinstance(argument, bytes):
+            planes.receive(0, argument)
         else:
             now += argument
             planes.do(f"{step} {now}", lambda plane, *_, step=step, now=now: getattr(plane, step)(now))
@@ -68,7 +71,10 @@ def turn_pages(planes: Lockstep, scope: str) -> None:
     cursor = "null"
     while True:
         said = planes.receive(0, invocation("list_entries", f'{{"scope":{quote(scope)},"limit":2,"cursor":{cursor}}}'))
-        page = json.loads(said.sent[0][0])["result"]
+        answer = json.loads(said.sent[0][0])
+        if "error" in answer:  # a value in it that JSON does not have
+            return
+        page = answer["result"]
         if page["done"]:
             return
         cursor = quote(page["next_cursor"])
@@ -84,6 +90,28 @@ def test_programs_of_state_calls(program: list[Step]) -> None:
 @given(programs(steps, 16))
 def test_programs_of_state_calls_in_msgpack(program: list[Step]) -> None:
     run(program, msgpack=True)
+
+
+@look
+@given(programs(st.one_of(steps, packed_state_calls(), packed_state_calls()), 16))
+def test_programs_of_state_calls_in_both_codecs(program: list[Step]) -> None:
+    planes = run(program)
+    for scope in dict.fromkeys(SCOPES):
+        for function in ("list", "list_entries"):
+            planes.receive(0, invocation(function, f'{{"scope":{quote(scope)}}}'), msgpack=True)
+
+
+@look
+@given(
+    programs(packed_state_calls(), 16),
+    st.sampled_from([None, 1, 4, 9]),
+    st.sampled_from([None, 5, 10, 20, 40]),
+    st.sampled_from([None, 5, 10, 30, 60]),
+)
+def test_programs_in_msgpack_under_quotas(
+    program: list[Step], value_max: int | None, scope_max: int | None, total_max: int | None
+) -> None:
+    run(program, Limits(value_bytes_max=value_max, scope_bytes_max=scope_max, total_bytes_max=total_max))
 
 
 @look

@@ -1,15 +1,17 @@
 """The same programs of ``state::*`` on state in Redis and on state in memory: every answer is the same text.
 
-Nothing in them depends on time: entries expire never, long ago, or in the far future. So versions, insertion
-numbers and cursors are the same as well.
+Calls come in both codecs. Nothing in them depends on time: entries expire never, long ago, or in the far future. So
+versions, insertion numbers and cursors are the same as well.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Generator
 from typing import Any, Final
 
+import msgpack
 import pytest
 import trio
 from hypothesis import HealthCheck, given, settings
@@ -17,7 +19,7 @@ from hypothesis import strategies as st
 
 from tests.support.deadlines import ANSWER_S
 from tests.support.engine_process import EngineProcess
-from tests.support.raw_client import RawClient, connect
+from tests.support.raw_client import BINARY, RawClient, connect, encode_frame
 from tests.support.redis_server import RedisServer
 
 SCOPES: Final = ("a", 'b"\n', "ü:1")
@@ -25,13 +27,16 @@ KEYS: Final = ("k", "k2", "", "key\\3", "0", "\x00\x01")
 FAR: Final = 9_000_000_000_000
 PAST: Final = 1_000
 
-Call = tuple[str, dict[str, Any]]
+Call = tuple[str, dict[str, Any], bool]
+"""A function, its input, and whether it is called in msgpack (if that has all of the input)."""
 
 scopes = st.sampled_from(SCOPES)
 keys = st.sampled_from(KEYS)
 leaves = st.sampled_from(
     [None, True, 0, -1, 1.0, 1e300, 2**64 - 1, 10**400 - 1, "", 'é"\\ 1 2 3 ', [], {}, {"n": 1}, {"n": 1.0}, [[], {}]]
 )
+foreign = st.sampled_from([b"x", [float("nan")], {"n": {1: b""}}, msgpack.Timestamp(3)])
+"""What JSON does not have."""
 values = st.one_of(leaves, st.dictionaries(st.sampled_from(["n", "m", "", "l"]), leaves, max_size=3), st.integers())
 places = st.fixed_dictionaries({"scope": scopes, "key": keys})
 expiry = st.sampled_from([{}, {}, {}, {"expires_at": FAR}, {"expires_at": PAST}, {"expires_at": 0}])
@@ -74,7 +79,7 @@ own = member("scope", scopes)
 
 
 def calls(name: str, data: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[Call]:
-    return data.map(lambda found: (f"state::{name}", found))
+    return st.tuples(data, st.booleans()).map(lambda found: (f"state::{name}", *found))
 
 
 call = st.one_of(
@@ -82,6 +87,7 @@ call = st.one_of(
     calls("get", joined(places, st.just({"meta": True}))),
     calls("set", sets),
     calls("set", sets),
+    joined(places, member("value", foreign), expiry).map(lambda data: ("state::set", data, True)),
     calls("delete", places),
     calls("list", own),
     calls("list_groups", st.just({})),
@@ -116,11 +122,18 @@ def _in_memory(server: RedisServer, quotas: str) -> EngineProcess:
     return EngineProcess("native", "-c", str(path), "--in-memory")
 
 
-async def answer(client: RawClient, name: str, data: Any) -> str:
+async def answer(client: RawClient, name: str, data: Any, packed: bool = False) -> bytes:
     """The whole message."""
     message = {"type": "invokefunction", "invocation_id": "x", "function_id": name, "data": data}
-    await client.send_text(json.dumps(message))
-    return (await client.receive_message()).payload.decode()
+    try:
+        encoded = msgpack.packb(message) if packed else None
+    except OverflowError:  # an integer beyond 64 bits
+        encoded = None
+    if encoded is None:
+        await client.send_text(json.dumps(message))
+    else:
+        await client.send_raw(encode_frame(BINARY, encoded))
+    return (await client.receive_message()).payload
 
 
 async def position(client: RawClient) -> int:
@@ -145,14 +158,14 @@ async def run(there: EngineProcess, here: EngineProcess, program: list[Call]) ->
                 for client in (one, other):
                     await answer(client, "state::delete_scope", {"scope": scope})
             await align(one, other)
-            for name, data in program:
-                assert await answer(one, name, data) == await answer(other, name, data), (name, data)
-            for scope in SCOPES:
-                assert await answer(one, "state::list_entries", {"scope": scope}) == await answer(
-                    other, "state::list_entries", {"scope": scope}
-                )
+            for call in program:
+                assert await answer(one, *call) == await answer(other, *call), call
+            for scope, packed in itertools.product(SCOPES, (False, True)):
+                listing: Call = ("state::list_entries", {"scope": scope}, packed)
+                assert await answer(one, *listing) == await answer(other, *listing)
 
 
+@pytest.mark.deadline(120)
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(program=programs)
 def test_every_answer_is_the_same(pair: tuple[EngineProcess, EngineProcess], program: list[Call]) -> None:

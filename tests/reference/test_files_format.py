@@ -179,9 +179,9 @@ def test_a_record_that_is_cut_or_changed_is_unfinished() -> None:
 
 def test_what_a_newer_engine_wrote_is_no_damage() -> None:
     error = broken(encode_record(32, 1, b""))
-    assert (str(error), error.newer) == ("a record of kind 32, version 1, which this engine does not know", True)
+    assert (str(error), error.newer) == ("a record of kind 32, version 2, which this engine does not know", True)
     assert not broken(encode_record(COMMIT, 1, b"") + b"x", 1).newer
-    header = golden.SEGMENT_HEADER[:8] + b"\x02" + golden.SEGMENT_HEADER[9:]
+    header = golden.SEGMENT_HEADER[:8] + b"\x03" + golden.SEGMENT_HEADER[9:]
     with pytest.raises(BrokenError, match="checksum") as caught:
         SegmentReader(header, 1).check_header()
     assert not caught.value.newer

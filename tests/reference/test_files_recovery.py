@@ -258,8 +258,8 @@ def test_a_whole_record_in_the_wrong_place_is_damage() -> None:
 def test_what_a_newer_engine_wrote_is_refused_whatever_is_asked() -> None:
     files = {golden.SEGMENT_NAME: golden.UP_TO_4 + encode_record(32, 4, b"queue")}
     expected = (
-        f"data/{golden.SEGMENT_NAME}: a newer engine wrote this file (byte {len(golden.UP_TO_4)}: a record of kind 32, "
-        "version 1, which this engine does not know); use that engine"
+        f"data/{golden.SEGMENT_NAME}: another version of the engine wrote this file (byte {len(golden.UP_TO_4)}: "
+        "a record of kind 32, version 2, which this engine does not know); use that one"
     )
     for salvage in (False, True):
         assert refusal(files, salvage=salvage) == expected

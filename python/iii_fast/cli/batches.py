@@ -13,6 +13,7 @@ from typing import BinaryIO, Final
 import msgpack
 
 from iii_fast import jsontext
+from iii_fast.cli import packed
 from iii_fast.cli.failure import CommandError
 from iii_fast.cli.record import Record, RecordError, from_line, from_msgpack
 from iii_fast.cli.saved_progress import ImportProgress
@@ -32,17 +33,19 @@ WRAPPED_DEPTH_MAX: Final = JSON_DEPTH_MAX - 4
 class Batch:
     """Records that are written together. ``place`` says where they come from; ``progress`` holds when they are written.
 
-    ``deep``: a single one whose value is too deep to be written together with others.
+    ``alone``: a single one whose value cannot be written together with others.
     """
 
     records: list[Record]
     place: str
     progress: ImportProgress | None = None
-    deep: bool = False
+    alone: bool = False
 
 
-def is_deep(value: bytes) -> bool:
-    """Whether a value (JSON text) nests deeper than ``WRAPPED_DEPTH_MAX``."""
+def is_alone(value: bytes) -> bool:
+    """Whether a value nests deeper than ``WRAPPED_DEPTH_MAX``, or is one that JSON does not have (``packed``)."""
+    if packed.is_packed(value):
+        return True
     if value.count(b"[") + value.count(b"{") <= WRAPPED_DEPTH_MAX:
         return False
     try:
@@ -53,18 +56,18 @@ def is_deep(value: bytes) -> bool:
 
 
 def groups(records: Iterable[Record]) -> Iterator[list[Record]]:
-    """Splits records into lists that one call can write; a deep one is alone."""
+    """Splits records into lists that one call can write; some are alone."""
     group: list[Record] = []
     size = 0
     for record in records:
         more = len(record.scope) + len(record.key) + len(record.value)
-        deep = is_deep(record.value)
-        if group and (deep or len(group) == BATCH_RECORDS or size + more > BATCH_BYTES):
+        alone = is_alone(record.value)
+        if group and (alone or len(group) == BATCH_RECORDS or size + more > BATCH_BYTES):
             yield group
             group, size = [], 0
         group.append(record)
         size += more
-        if deep:
+        if alone:
             yield group
             group, size = [], 0
     if group:
@@ -116,7 +119,7 @@ class RecordFile:
             del passed[: len(group)]
             self._now = replace(self._now, sha256=self._hash.hexdigest())
             places = place if len(group) == 1 else f"{place} to {self._place(0)}"
-            yield Batch(group, places, self._now, len(group) == 1 and is_deep(group[0].value))
+            yield Batch(group, places, self._now, len(group) == 1 and is_alone(group[0].value))
         if self._broken is not None:
             raise self._broken
 
@@ -146,7 +149,7 @@ class RecordFile:
 
     def _maps(self) -> Iterator[tuple[Record, bytes, int]]:
         number = self._now.records + 1
-        unpacker = msgpack.Unpacker(raw=False, max_buffer_size=RECORD_BYTES_MAX + 2 * READ_BYTES)
+        unpacker = msgpack.Unpacker(raw=False, strict_map_key=False, max_buffer_size=RECORD_BYTES_MAX + 2 * READ_BYTES)
         buffer = bytearray()
         taken = 0
         try:

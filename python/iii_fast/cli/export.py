@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,7 +31,8 @@ STDOUT: Final = "-"
 
 EPILOG: Final = """\
 One record per entry, scopes in the order of their names, entries in the order in which their keys were created:
-  jsonl    a line {"scope":S,"key":K,"value":V,"expires_at":MS} each; V is the text that is stored, digit for digit
+  jsonl    a line {"scope":S,"key":K,"value":V,"expires_at":MS} each; V is the text that is stored, digit for digit.
+           A value that JSON does not have (binary, NaN) ends the export with an error that names it
   msgpack  the same as msgpack maps; smaller, keeps values but not their text. A number that msgpack cannot hold
            exactly (an integer beyond 64 bits, 1e400) ends the export with an error that names it
 expires_at (Unix time in ms) is there for entries that expire. The engine goes on working: each entry is as it was when
@@ -127,13 +128,18 @@ async def _copy(session: Session, request: Request, target: _Target) -> None:
             if scope != first:
                 target.begin(scope)
             bar.set_description(f"scope {at + 1} of {len(scopes)}")
-            now = target.progress
-            async with aclosing(state_reader.pages(session, scope, now.cursor, now.after_key)) as pages:
+            async with aclosing(_pages(session, request, scope, target)) as pages:
                 async for page in pages:
                     await trio.to_thread.run_sync(target.write, page)
                     bar.update(len(page.records))
             if request.only is not None and target.progress.after_key is None:
                 print(f"no entries in scope {scope}", file=sys.stderr)
+
+
+def _pages(session: Session, request: Request, scope: str, target: _Target) -> AsyncGenerator[state_reader.Page]:
+    """What is left of a scope."""
+    now, take_packed = target.progress, request.format == "msgpack"
+    return state_reader.pages(session, scope, now.cursor, now.after_key, take_packed=take_packed)
 
 
 class _Target:

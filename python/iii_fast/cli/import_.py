@@ -17,7 +17,7 @@ from tqdm import tqdm
 from iii_fast.cli import original_files, saved_progress
 from iii_fast.cli.address import engine_url
 from iii_fast.cli.arguments import UsageError, add_engine_options, check_timeout, command_parser
-from iii_fast.cli.batches import Batch, RecordFile, groups, is_deep
+from iii_fast.cli.batches import Batch, RecordFile, groups, is_alone
 from iii_fast.cli.client import converse
 from iii_fast.cli.failure import CommandError, telling_failures
 from iii_fast.cli.progress_bar import progress_bar
@@ -228,8 +228,8 @@ class _OriginalSource:
             first = 1
             for group in groups(records):
                 last = first + len(group) - 1
-                deep = len(group) == 1 and is_deep(group[0].value)
-                yield Batch(group, f"{path} entries {first} to {last}", deep=deep)
+                alone = len(group) == 1 and is_alone(group[0].value)
+                yield Batch(group, f"{path} entries {first} to {last}", alone=alone)
                 first = last + 1
 
 

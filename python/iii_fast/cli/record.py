@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, TypeAlias
 import msgpack
 
 from iii_fast import jsontext
+from iii_fast.cli import packed
 
 Format: TypeAlias = Literal["jsonl", "msgpack"]
 FORMATS: Final[tuple[Format, ...]] = ("jsonl", "msgpack")
@@ -32,7 +33,7 @@ class RecordError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """An entry: ``value`` is JSON text, ``expires_at`` Unix time in ms."""
+    """An entry: ``value`` is JSON text, or msgpack that JSON does not have (``packed``); ``expires_at`` Unix ms."""
 
     scope: str
     key: str
@@ -72,16 +73,22 @@ def from_line(line: bytes) -> Record:
 
 def to_msgpack(record: Record) -> bytes:
     """The map of ``msgpack``. Raises ``RecordError`` naming the entry when its value cannot be expressed exactly."""
+    if packed.is_packed(record.value):
+        return packed.with_last(_fields(record), "value", record.value)
     try:
         value = _DECODER.decode(record.value.decode())
     except RecordError as error:
         where = f"scope {record.scope!r}, key {record.key!r}"
         raise RecordError(f"{where}: msgpack cannot express {error} exactly; export with --format jsonl") from None
-    fields = {"scope": record.scope, "key": record.key, "value": value}
+    return bytes(msgpack.packb({**_fields(record), "value": value}))
+
+
+def _fields(record: Record) -> dict[str, Any]:
+    """All but the value."""
+    fields: dict[str, Any] = {"scope": record.scope, "key": record.key}
     if record.expires_at is not None:
         fields["expires_at"] = record.expires_at
-    packed: bytes = msgpack.packb(fields)
-    return packed
+    return fields
 
 
 def from_msgpack(fields: Any) -> Record:
@@ -92,9 +99,8 @@ def from_msgpack(fields: Any) -> Record:
     if "value" not in rest:
         return _record(rest, None)
     value = rest.pop("value")
-    _check_json(value)
     try:
-        return _record(rest, jsontext.encode(value))
+        return _record(rest, jsontext.encode(value) if _is_json(value) else packed.pack(value))
     except ValueError as error:
         raise RecordError(f"value: {error}") from None
 
@@ -114,24 +120,25 @@ def _record(fields: dict[str, Any], value: bytes | None) -> Record:
     return Record(fields["scope"], fields["key"], value, expires_at)
 
 
-def _check_json(value: Any) -> None:
-    """Raises ``RecordError`` for what msgpack knows and JSON does not."""
+def _is_json(value: Any) -> bool:
+    """Whether JSON has it: no binary, extensions, floats that are not finite, names that are no strings."""
     level = [value]
     while level:
         below: list[Any] = []
         for item in level:
             if isinstance(item, dict):
-                name = next((name for name in item if not isinstance(name, str)), None)
-                if name is not None:
-                    raise RecordError(f"value: a map has the key {name!r}, JSON knows strings only")
+                if not all(isinstance(name, str) for name in item):
+                    return False
                 below.extend(item.values())
             elif isinstance(item, list):
                 below.extend(item)
-            elif isinstance(item, float) and not math.isfinite(item):
-                raise RecordError(f"value: {item} is not a JSON value")
-            elif item is not None and not isinstance(item, str | bool | int | float):
-                raise RecordError(f"value: JSON does not know {type(item).__name__}")
+            elif isinstance(item, float):
+                if not math.isfinite(item):
+                    return False
+            elif item is not None and not isinstance(item, str | bool | int):
+                return False
         level = below
+    return True
 
 
 def _integer(digits: str) -> int:

@@ -9,6 +9,7 @@ import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection
 
 from iii_fast import jsontext
+from iii_fast.cli import packed
 from iii_fast.errors import WireError
 from iii_fast.protocol import DEFAULT_NAMESPACE, JSON_DEPTH_MAX, Code, Kind
 
@@ -39,7 +40,10 @@ class Pending:
         self._done.set()
 
     async def result(self) -> bytes:
-        """The result as JSON text (``null`` for none). Raises ``WireError`` (``TIMEOUT`` too) and ``NoEngineError``."""
+        """The result as JSON text (``null`` for none), or ``packed`` after such a call.
+
+        Raises ``WireError`` (``TIMEOUT`` too) and ``NoEngineError``.
+        """
         timeout_ms = self._session.timeout_ms
         with trio.move_on_after(float("inf") if timeout_ms is None else timeout_ms / 1000):
             await self._done.wait()
@@ -84,7 +88,7 @@ class Session:
         self._lost: NoEngineError | None = None
 
     async def call(self, function_id: str, data: bytes, namespace: str | None = None) -> bytes:
-        """Calls a function and waits for its result; see ``Pending.result``."""
+        """Calls a function and waits for its result; see ``Pending.result``. ``data``: JSON text, or ``packed``."""
         return await (await self.begin(function_id, data, namespace)).result()
 
     async def begin(self, function_id: str, data: bytes, namespace: str | None = None) -> Pending:
@@ -101,7 +105,11 @@ class Session:
         if namespace is not None and namespace != DEFAULT_NAMESPACE:
             members.append(("namespace", jsontext.quote(namespace)))
         try:
-            await self.send(members)
+            if packed.is_packed(data):
+                fields = {"type": Kind.INVOKE_FUNCTION, "invocation_id": invocation_id, "function_id": function_id}
+                await self._put(packed.with_last(fields, "data", data))
+            else:
+                await self.send(members)
         except BaseException:
             self.forget(invocation_id)
             raise
@@ -128,11 +136,14 @@ class Session:
 
     async def send(self, members: list[tuple[str, bytes]]) -> None:
         """Sends one message. Raises ``NoEngineError``."""
+        await self._put(jsontext.build(members).decode())
+
+    async def _put(self, message: str | bytes) -> None:
         if self._lost is not None:
             raise self._lost
         try:
             async with self._sending:
-                await self._link.send_message(jsontext.build(members).decode())
+                await self._link.send_message(message)
         except ConnectionClosed as error:
             raise NoEngineError(_closed(self.url, error)) from None
 
@@ -141,7 +152,10 @@ class Session:
         try:
             while True:
                 message = await self._link.get_message()
-                await self._take(message.encode() if isinstance(message, str) else message)
+                if isinstance(message, str):
+                    await self._take(message.encode())
+                else:
+                    self._take_packed(message)
         except ConnectionClosed as error:
             self._lost = NoEngineError(_closed(self.url, error))
         except NoEngineError as error:
@@ -151,6 +165,15 @@ class Session:
                 pending.settle(self.lost())
             for channel in self._functions.values():
                 channel.close()
+
+    def _take_packed(self, message: bytes) -> None:
+        """A message in msgpack: the result of a call that was made so."""
+        fields = packed.unpack(packed.TAG + message)
+        pending = self.forget(fields.get("invocation_id", "")) if fields.get("type") == Kind.INVOCATION_RESULT else None
+        if pending is not None and "error" in fields:
+            pending.settle(WireError(fields["error"]["code"], fields["error"]["message"]))
+        elif pending is not None:
+            pending.settle(packed.pack(fields.get("result")))
 
     async def _take(self, message: bytes) -> None:
         try:

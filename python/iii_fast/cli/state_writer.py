@@ -11,8 +11,10 @@ from typing import Final
 import trio
 
 from iii_fast import jsontext
+from iii_fast.cli import packed
 from iii_fast.cli.batches import Batch
 from iii_fast.cli.failure import CommandError
+from iii_fast.cli.record import Record
 from iii_fast.cli.session import NoEngineError, Pending, Session
 from iii_fast.errors import WireError
 from iii_fast.protocol import Code
@@ -92,11 +94,17 @@ class StateWriter:
 
     def _calls(self, batch: Batch) -> list[tuple[str, bytes]]:
         """The calls that write a batch: function ids and payloads."""
-        if self._options.if_absent or batch.deep:
+        if self._options.if_absent or batch.alone:
             function_id = "state::compare-and-set" if self._options.if_absent else "state::set"
-            return [(function_id, self._data(record.members())) for record in batch.records]
+            return [(function_id, self._entry(record)) for record in batch.records]
         entries = b"[" + b",".join(record.members() for record in batch.records) + b"]"
         return [("state::set_many", self._data(jsontext.build([("entries", entries)])))]
+
+    def _entry(self, record: Record) -> bytes:
+        if packed.is_packed(record.value):
+            members = {"scope": record.scope, "key": record.key, "expires_at": record.expires_at}
+            return packed.TAG + packed.with_last({**members, "durable": self._durable}, "value", record.value)
+        return self._data(record.members())
 
     def _data(self, members: bytes) -> bytes:
         return members[:-1] + b',"durable":true}' if self._durable else members
@@ -116,7 +124,13 @@ class StateWriter:
     def _count(self, batch: Batch, answer: bytes) -> None:
         if not self._options.if_absent:
             self.counts.written += len(batch.records)
-        elif dict(jsontext.members(answer) or ()).get("swapped") == _TRUE:
+        elif _swapped(answer):
             self.counts.written += 1
         else:
             self.counts.kept += 1
+
+
+def _swapped(answer: bytes) -> bool:
+    if packed.is_packed(answer):
+        return bool(packed.unpack(answer)["swapped"])
+    return dict(jsontext.members(answer) or ()).get("swapped") == _TRUE

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from iii_fast.reference.record import COMMIT, Body, encode_record, malformed, sized
+from iii_fast.reference.record import COMMIT, Body, encode_record, malformed, sized, sized_value
 
 CREATED: Final = 1
 EXPIRES: Final = 2
@@ -68,7 +68,7 @@ def _encode_op(op: Op) -> bytes:
         case SetOp(scope, key, value, created, expires_at):
             flags = (CREATED if created else 0) | (0 if expires_at is None else EXPIRES)
             until = b"" if expires_at is None else struct.pack("<Q", expires_at)
-            return bytes((1, flags)) + sized(scope) + sized(key) + until + sized(value)
+            return bytes((1, flags)) + sized(scope) + sized(key) + until + sized_value(value)
         case DeleteOp(scope, key):
             return b"\x02" + sized(scope) + sized(key)
         case ExpireOp(scope, key):
@@ -94,7 +94,7 @@ def _decode_op(rest: Body) -> Op:
             flags = rest.flags(CREATED | EXPIRES)
             scope, key = rest.text(), rest.text()
             expires_at = rest.u64() if flags & EXPIRES else None
-            return SetOp(scope, key, rest.text(), bool(flags & CREATED), expires_at)
+            return SetOp(scope, key, rest.value(), bool(flags & CREATED), expires_at)
         case 2:
             return DeleteOp(rest.text(), rest.text())
         case 3:

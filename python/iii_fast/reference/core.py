@@ -143,7 +143,7 @@ class Core:
     def _hand_over(self, pending: Pending, settlement: Settlement) -> None:
         match pending.caller:
             case WorkerCaller(peer, own_id):
-                Reply(peer, own_id, pending.function.id_text).send(settlement)
+                Reply.to(peer, own_id, pending.function.id_text).send(settlement)
             case ControlCaller(ticket):
                 self.calls.push(Settled(ticket, control_outcome(settlement)))
             case HttpCaller(exchange):
@@ -185,7 +185,7 @@ class Core:
         def settle(error: WireError | None) -> None:
             if ticket in self._unacknowledged:
                 self._unacknowledged.discard(ticket)
-                self.calls.push(Settled(ticket, control_outcome(error or answer.result)))
+                self.calls.push(Settled(ticket, control_outcome(error or answer.result, wrote=answer.wrote)))
 
         self._unacknowledged.add(ticket)
         self._when_acknowledged(answer, settle)
@@ -210,7 +210,7 @@ class Core:
         peer = self.directory.get(session)
         if peer is None:
             return
-        reply = Reply(peer, json_text.string_text(invocation_id), json_text.string_text(function_id))
+        reply = Reply.to(peer, json_text.string_text(invocation_id), json_text.string_text(function_id))
         reply.send(outcome.decode() if isinstance(outcome, bytes) else outcome)
         self._give_up_if_flooded(peer)
 

@@ -12,8 +12,10 @@ from iii_fast.contracts import Call
 from iii_fast.errors import WireError
 from iii_fast.protocol import CONTROL_KINDS, DEFAULT_NAMESPACE, Code, Kind, function_not_found
 from iii_fast.reference import codec_json as json_text
-from iii_fast.reference import codec_msgpack, state_calls
+from iii_fast.reference import codec_value as values
+from iii_fast.reference import state_calls
 from iii_fast.reference.calls import Called, Message
+from iii_fast.reference.codec_msgpack import MsgpackError
 from iii_fast.reference.core import Core
 from iii_fast.reference.invocation import Pending, WorkerCaller, canonical_uuid
 from iii_fast.reference.message import (
@@ -33,20 +35,26 @@ from iii_fast.reference.transcode import InexpressibleError, to_json
 _PONG = f'{{"type":"{Kind.PONG}"}}'
 
 
-def dispatch(core: Core, peer: Peer, text: str) -> trio.Event | None:
-    """Serves one text message of ``peer``; returns what its next one has to wait for, if anything."""
+def dispatch(core: Core, peer: Peer, message: str | bytes) -> trio.Event | None:
+    """Serves one message of ``peer``: text, or bytes that begin with a msgpack map.
+
+    Returns what the next one has to wait for, if anything.
+    """
     try:
-        envelope = read_envelope(text)
+        envelope = read_envelope(message)
     except json_text.JsonError as error:
-        _unusable(core, peer, Envelope(json_text.read_lenient(text) or {}), f"Invalid JSON {error}")
+        assert isinstance(message, str)
+        _unusable(core, peer, Envelope(json_text.read_lenient(message) or {}), f"Invalid JSON {error}")
+        return None
+    except MsgpackError as error:
+        assert isinstance(message, bytes)
+        _unusable(core, peer, read_unusable(message), f"Invalid msgpack {error}")
         return None
     match envelope and envelope.string("type"):
         case Kind.INVOKE_FUNCTION if envelope:
             _invoke(core, peer, envelope)
         case Kind.INVOCATION_RESULT if envelope:
             _result(core, peer, envelope)
-        case Kind.REGISTER_FUNCTION if envelope:
-            _register(core, peer, envelope, text)
         case Kind.UNREGISTER_FUNCTION if envelope:
             core.registry.unregister(envelope.string("id") or "", peer)
         case Kind.REATTACH if envelope:
@@ -55,28 +63,26 @@ def dispatch(core: Core, peer: Peer, text: str) -> trio.Event | None:
             peer.push(_PONG)
         case Kind.REGISTER_SERVICE:
             pass
-        case str(kind) if kind in CONTROL_KINDS:
-            message = Message(peer.session, kind, text.encode())
-            core.calls.push(message)
-            return message.handled
+        case str(kind) if envelope and (kind == Kind.REGISTER_FUNCTION or kind in CONTROL_KINDS):
+            return _registration(core, peer, envelope, kind, message)
         case _:
             core.counters.messages_ignored += 1
     return None
 
 
-def dispatch_msgpack(core: Core, peer: Peer, message: bytes) -> trio.Event | None:
-    """As ``dispatch``, for a binary message that begins with a msgpack map."""
+def _registration(core: Core, peer: Peer, envelope: Envelope, kind: str, message: str | bytes) -> trio.Event | None:
+    """What is kept, or read by the control plane, as JSON."""
     try:
-        codec_msgpack.validate(message)
-        text = to_json(message)
-    except codec_msgpack.MsgpackError as error:
-        problem = f"Invalid msgpack {error}"
-    except InexpressibleError as error:
-        problem = str(error)
-    else:
-        return dispatch(core, peer, text)
-    _unusable(core, peer, read_unusable(message), problem)
-    return None
+        text = to_json(message) if isinstance(message, bytes) else message
+    except InexpressibleError:
+        core.counters.messages_ignored += 1
+        return None
+    if kind == Kind.REGISTER_FUNCTION:
+        _register(core, peer, envelope, text)
+        return None
+    call = Message(peer.session, kind, text.encode())
+    core.calls.push(call)
+    return call.handled
 
 
 def _unusable(core: Core, peer: Peer, envelope: Envelope, problem: str) -> None:
@@ -87,10 +93,13 @@ def _unusable(core: Core, peer: Peer, envelope: Envelope, problem: str) -> None:
         case Kind.INVOCATION_RESULT:
             pending = _take_pending(core, peer, envelope)
             if pending:
-                reason = f"Worker's result is not usable: {problem}"
-                core.deliver(pending, WireError(Code.INVALID_MESSAGE, reason))
+                core.deliver(pending, _not_usable(problem))
         case _:
             core.counters.messages_ignored += 1
+
+
+def _not_usable(problem: str) -> WireError:
+    return WireError(Code.INVALID_MESSAGE, f"Worker's result is not usable: {problem}")
 
 
 # --- invocations ---------------------------------------------------------------------------------------------------
@@ -107,13 +116,13 @@ def _try_invoke(core: Core, peer: Peer, envelope: Envelope) -> None:
     function_id = read_function_id(envelope)
     action = read_action(envelope)
     _check_namespace(core, envelope, function_id)
-    own_id = None if action.kind == "void" else envelope.string_text("invocation_id")
+    own_id = None if action.kind == "void" else envelope.string_json("invocation_id")
     if action.queue is not None or core.registry.is_control(function_id):
         _hand_up(core, peer, envelope, own_id, function_id, action.queue)
     elif function_id in state_calls.STATE_FUNCTIONS:
         answer = state_calls.call(core.state, function_id, envelope.data)
         if own_id is not None:
-            core.answer_state(Reply(peer, own_id, envelope["function_id"]), answer)
+            core.answer_state(Reply.to(peer, own_id, envelope.string_json("function_id") or ""), answer)
     else:
         function = core.registry.find(function_id)
         if function is None:
@@ -129,14 +138,18 @@ def _try_invoke(core: Core, peer: Peer, envelope: Envelope) -> None:
 
 def _refuse(peer: Peer, envelope: Envelope, error: WireError) -> None:
     """Tells the caller, if it waits."""
-    own_id = envelope.string_text("invocation_id")
+    own_id = envelope.string_json("invocation_id")
     if own_id is not None and not _is_void(envelope):
-        Reply(peer, own_id, envelope.string_text("function_id") or '""').send(error)
+        Reply.to(peer, own_id, envelope.string_json("function_id") or '""').send(error)
 
 
 def _is_void(envelope: Envelope) -> bool:
     """Whether nobody waits, told from a message that may be broken."""
-    action = Envelope(json_text.read_lenient(envelope.get("action", "null")) or {})
+    text = envelope.get("action", "null")
+    if values.unpacked(text) is None:
+        action = Envelope(json_text.read_lenient(text) or {})
+    else:
+        action = Envelope(values.members(text) if values.kind(text) == "object" else ())
     return action.string("type") == "void"
 
 
@@ -153,14 +166,18 @@ def _check_namespace(core: Core, envelope: Envelope, function_id: str) -> None:
 def _hand_up(
     core: Core, peer: Peer, envelope: Envelope, own_id: str | None, function_id: str, queue: str | None
 ) -> None:
-    """Queues an invocation for the control plane."""
-    metadata = envelope.non_null("metadata")
+    """Queues an invocation for the control plane, which reads JSON. Raises ``WireError``."""
+    try:
+        data = values.to_json(envelope.data, "data")
+        metadata = values.to_json(envelope.non_null("metadata") or "", "metadata")
+    except InexpressibleError as error:
+        raise WireError(Code.NOT_EXPRESSIBLE, str(error)) from None
     call = Call(
         session=peer.session,
         invocation_id=None if own_id is None else json_text.unescape(own_id),
         function_id=function_id,
-        data=envelope.data.encode(),
-        metadata=None if metadata is None else metadata.encode(),
+        data=data.encode(),
+        metadata=metadata.encode() or None,
         queue=queue,
         traceparent=envelope.string("traceparent"),
         baggage=envelope.string("baggage"),
@@ -173,7 +190,10 @@ def _result(core: Core, peer: Peer, envelope: Envelope) -> None:
     if pending is None:
         return
     error = envelope.non_null("error")
-    core.deliver(pending, envelope.non_null("result") if error is None else complete_error(error))
+    try:
+        core.deliver(pending, envelope.non_null("result") if error is None else complete_error(error))
+    except InexpressibleError as problem:
+        core.deliver(pending, _not_usable(str(problem)))
 
 
 def _take_pending(core: Core, peer: Peer, envelope: Envelope) -> Pending | None:

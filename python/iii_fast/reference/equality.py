@@ -11,6 +11,9 @@ import re
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
 from typing import Any, Final, TypeAlias
 
+from iii_fast.reference.codec_value import to_json
+from iii_fast.reference.transcode import InexpressibleError
+
 _Number: TypeAlias = tuple[str, str, Decimal]
 """Sign, digits without zeros at either end, and the power of ten of the last digit. Equal numbers have equal ones."""
 
@@ -21,8 +24,11 @@ _EXACT: Final = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN)
 
 
 def equal(first: str, second: str) -> bool:
-    """Whether two valid JSON texts are the same value."""
-    return first == second or _value(first) == _value(second)
+    """Whether two values are the same: as JSON. What JSON does not have is the same only byte by byte."""
+    try:
+        return first == second or _value(to_json(first)) == _value(to_json(second))
+    except InexpressibleError:
+        return False
 
 
 def _number(text: str) -> _Number:

@@ -33,12 +33,12 @@ class Faults:
     def damage(self, name: str, error: BrokenError, data: bytes) -> None:
         """``data``, from where the error is on, is of no use. Raises ``StorageError`` unless salvaging.
 
-        What a newer engine wrote is not dropped either way.
+        What another version of the engine wrote is not dropped either way.
         """
         file = self.directory / name
         if error.newer:
             raise StorageError(
-                f"{file}: a newer engine wrote this file (byte {error.offset}: {error}); use that engine"
+                f"{file}: another version of the engine wrote this file (byte {error.offset}: {error}); use that one"
             ) from error
         if not self.salvage:
             raise StorageError(

@@ -14,6 +14,7 @@ from iii_fast.contracts import Changes
 from iii_fast.errors import WireError
 from iii_fast.protocol import Code
 from iii_fast.reference import codec_json as json_text
+from iii_fast.reference.codec_value import json_or_null
 from iii_fast.reference.commit import DeleteOp, DeleteScopeOp, ExpireOp, Op, SetOp, encode_ops
 from iii_fast.reference.record import HEAD_BYTES
 
@@ -102,7 +103,9 @@ def change_text(position: int, op: Op) -> str:
     match op:
         case SetOp(scope, key, value, created, expires_at):
             until = "" if expires_at is None else f',"expires_at":{expires_at}'
-            return _text(position, "created" if created else "updated", scope, key, f',"value":{value}{until}')
+            text, problem = json_or_null(value, "value")
+            rest = f',"value":{text}{problem}{until}'
+            return _text(position, "created" if created else "updated", scope, key, rest)
         case DeleteOp(scope, key):
             return _text(position, "deleted", scope, key)
         case ExpireOp(scope, key):

@@ -1,4 +1,4 @@
-"""The envelope of one wire message: members as JSON text, payloads opaque. Mirrors ``rust/core/src/message.rs``.
+"""The envelope of one wire message: members as text (``codec_value``). Mirrors ``rust/core/src/message.rs``.
 
 Rules: docs/wire.md 4 to 6.
 """
@@ -12,14 +12,17 @@ from iii_fast.errors import WireError
 from iii_fast.protocol import DEFAULT_NAMESPACE, Code
 from iii_fast.reference import codec_json as json_text
 from iii_fast.reference import codec_msgpack
+from iii_fast.reference import codec_value as values
 
-_ARTICLES: Final[dict[json_text.Kind, str]] = {
+_ARTICLES: Final[dict[values.Kind, str]] = {
     "null": "null",
     "boolean": "a boolean",
     "number": "a number",
     "string": "a string",
     "array": "an array",
     "object": "an object",
+    "binary": "binary",
+    "extension": "an extension",
 }
 _ACTION_TYPES: Final = '"void" or "enqueue"'
 _UNICODE_WHITE_SPACE: Final = (
@@ -35,17 +38,22 @@ class Envelope(dict[str, str]):
     def string(self, name: str) -> str | None:
         """A member's string, unescaped; ``None`` when it is absent or something else."""
         text = self.string_text(name)
-        return None if text is None else json_text.unescape(text)
+        return None if text is None else values.string(text)
 
     def string_text(self, name: str) -> str | None:
-        """The JSON text of a member that is a string."""
+        """A member that is a string."""
         text = self.get(name)
-        return text if text is not None and json_text.kind(text) == "string" else None
+        return text if text is not None and values.kind(text) == "string" else None
+
+    def string_json(self, name: str) -> str | None:
+        """The JSON text of a member that is a string."""
+        text = self.string_text(name)
+        return None if text is None else values.to_json(text)
 
     def non_null(self, name: str) -> str | None:
-        """The JSON text of a member that is neither absent nor null."""
+        """A member that is neither absent nor null."""
         text = self.get(name)
-        return None if text == "null" else text
+        return None if text is None or values.kind(text) == "null" else text
 
     @property
     def data(self) -> str:
@@ -61,10 +69,16 @@ class Action:
     queue: str | None = None
 
 
-def read_envelope(text: str) -> Envelope | None:
-    """Reads and validates a message; ``None`` when it is JSON but no object. Raises ``JsonError``."""
-    json_text.validate(text)
-    text = text.lstrip(" \t\n\r")
+def read_envelope(message: str | bytes) -> Envelope | None:
+    """Reads and validates a message of text, or of bytes that begin with a msgpack map.
+
+    ``None`` when it is JSON but no object. Raises ``JsonError`` and ``MsgpackError``.
+    """
+    if isinstance(message, bytes):
+        codec_msgpack.validate(message)
+        return Envelope(values.members(values.packed(message)))
+    json_text.validate(message)
+    text = message.lstrip(" \t\n\r")
     return Envelope(json_text.members(text)) if json_text.kind(text) == "object" else None
 
 
@@ -73,7 +87,7 @@ def read_unusable(message: bytes) -> Envelope:
     members = codec_msgpack.read_lenient(message) or {}
     action = members.get("action")
     kind = action.get("type") if isinstance(action, dict) else None
-    strings = {name: json_text.string_text(value) for name, value in members.items() if isinstance(value, str)}
+    strings = {name: json_text.string_text(text) for name, text in members.items() if isinstance(text, str)}
     if isinstance(kind, str):
         strings["action"] = f'{{"type":{json_text.string_text(kind)}}}'
     return Envelope(strings)
@@ -84,9 +98,9 @@ def read_action(envelope: Envelope) -> Action:
     text = envelope.non_null("action")
     if text is None:
         return Action("wait")
-    if json_text.kind(text) != "object":
+    if values.kind(text) != "object":
         raise _wrong_type("action", text, "an object")
-    action = Envelope(json_text.members(text))
+    action = Envelope(values.members(text))
     if "type" not in action:
         raise _invalid(f"field `action.type` is missing, expected {_ACTION_TYPES}")
     match action.string("type"):
@@ -97,7 +111,7 @@ def read_action(envelope: Envelope) -> Action:
         case None:
             raise _wrong_type("action.type", action["type"], _ACTION_TYPES)
         case _:
-            raise _invalid(f"field `action.type` is {action['type']}, expected {_ACTION_TYPES}")
+            raise _invalid(f"field `action.type` is {values.shown(action['type'])}, expected {_ACTION_TYPES}")
 
 
 def read_function_id(envelope: Envelope) -> str:
@@ -110,9 +124,9 @@ def read_namespace(envelope: Envelope) -> str:
     text = envelope.non_null("namespace")
     if text is None:
         return DEFAULT_NAMESPACE
-    if json_text.kind(text) != "string":
+    namespace = values.string(text)
+    if namespace is None:
         raise _wrong_type("namespace", text, "a string")
-    namespace = json_text.unescape(text)
     if not namespace.strip(_UNICODE_WHITE_SPACE):
         raise WireError(
             Code.INVALID_NAMESPACE,
@@ -122,16 +136,16 @@ def read_namespace(envelope: Envelope) -> str:
 
 
 def _required(fields: Envelope, name: str, shown: str) -> str:
-    value = fields.string(name)
-    if value is not None:
-        return value
+    text = fields.string(name)
+    if text is not None:
+        return text
     if name not in fields:
         raise _invalid(f"field `{shown}` is missing, expected a string")
     raise _wrong_type(shown, fields[name], "a string")
 
 
 def _wrong_type(field: str, text: str, expected: str) -> WireError:
-    return _invalid(f"field `{field}` is {_ARTICLES[json_text.kind(text)]}, expected {expected}")
+    return _invalid(f"field `{field}` is {_ARTICLES[values.kind(text)]}, expected {expected}")
 
 
 def _invalid(detail: str) -> WireError:

@@ -28,6 +28,7 @@ from iii_fast.reference.record import (
     malformed,
     read_record,
     sized,
+    sized_value,
     varint,
 )
 from iii_fast.reference.state_entries import Entry
@@ -117,7 +118,7 @@ def _encode_entry(found: PartEntry) -> bytes:
     flags = 0 if entry.expires_at is None else EXPIRES
     until = b"" if entry.expires_at is None else struct.pack("<Q", entry.expires_at)
     names = sized(found.scope) + sized(found.key)
-    return bytes((flags,)) + names + until + varint(entry.version) + varint(entry.insertion) + sized(entry.value)
+    return bytes((flags,)) + names + until + varint(entry.version) + varint(entry.insertion) + sized_value(entry.value)
 
 
 def _decode_entries(body: bytes) -> list[PartEntry]:
@@ -128,7 +129,7 @@ def _decode_entries(body: bytes) -> list[PartEntry]:
         scope, key = rest.text(), rest.text()
         expires_at = rest.u64() if flags & EXPIRES else None
         version, insertion = rest.varint(), rest.varint()
-        found.append(PartEntry(scope, key, Entry(rest.text(), version, insertion, expires_at)))
+        found.append(PartEntry(scope, key, Entry(rest.value(), version, insertion, expires_at)))
     return found
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hmac
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from iii_fast.contracts import SessionId
+from iii_fast.reference.codec_value import to_json
 from iii_fast.reference.outbox import Outbox
 from iii_fast.reference.transcode import InexpressibleError, to_msgpack
 
@@ -33,9 +35,10 @@ class Peer:
     calling: dict[str, Pending] = field(default_factory=dict)
     executing: dict[str, Pending] = field(default_factory=dict)
 
-    def encode(self, message: str) -> str | bytes:
-        """A message in the codec of the peer's last one. Raises ``InexpressibleError``."""
-        return to_msgpack(message) if self.speaks_msgpack else message
+    @property
+    def encode(self) -> Callable[[str], str | bytes]:
+        """Encodes a message in the codec of the peer's last one. Raises ``InexpressibleError``."""
+        return to_msgpack if self.speaks_msgpack else to_json
 
     def push(self, message: str) -> None:
         """Sends what the peer did not ask for; as JSON text when msgpack cannot express it (rule 28)."""

@@ -6,11 +6,13 @@ Mirrors ``rust/core/src/log/record.rs``. Rules: docs/storage.md, Format. Knows n
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 import google_crc32c
+
+from iii_fast.reference import codec_value
 
 HEAD_BYTES: Final = 20
 """Bytes of a record before its body."""
@@ -20,8 +22,8 @@ CLOSE: Final = 3
 ENTRIES: Final = 16
 END: Final = 17
 _KINDS: Final = frozenset({COMMIT, MARK, CLOSE, ENTRIES, END})
-VERSION: Final = 1
-"""The only version of every kind, and of the files, so far."""
+VERSION: Final = 2
+"""The only version of every kind, and of the files, that is known: since it values may be msgpack."""
 
 _HEAD: Final = struct.Struct("<IIBBHQ")
 _CHECKED_FROM: Final = 8
@@ -112,9 +114,15 @@ def candidates(data: bytes, offset: int) -> Iterator[int]:
 # --- bodies ----------------------------------------------------------------------------------------------------------
 
 
-def sized(text: str) -> bytes:
-    """A name or value: its length in UTF-8 as varint, and its bytes."""
-    raw = text.encode()
+def sized(name: str) -> bytes:
+    """A name: its length in UTF-8 as varint, and its bytes."""
+    raw = name.encode()
+    return varint(len(raw)) + raw
+
+
+def sized_value(text: str) -> bytes:
+    """A value: the same of its JSON text, or of 0xc1 and its msgpack."""
+    raw = codec_value.to_raw(text)
     return varint(len(raw)) + raw
 
 
@@ -175,8 +183,15 @@ class Body:
             shift += 7
 
     def text(self) -> str:
-        """A name or value."""
+        """A name."""
+        return self._sized(bytes.decode)
+
+    def value(self) -> str:
+        """A value, as ``codec_value`` has it."""
+        return self._sized(codec_value.from_raw)
+
+    def _sized(self, read: Callable[[bytes], str]) -> str:
         try:
-            return self.take(self.varint()).decode()
+            return read(self.take(self.varint()))
         except UnicodeDecodeError as error:
             raise malformed() from error

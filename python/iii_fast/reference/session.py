@@ -10,7 +10,7 @@ import trio
 from iii_fast.protocol import TELEMETRY_PREFIXES
 from iii_fast.reference.codec_msgpack import is_map
 from iii_fast.reference.core import Core
-from iii_fast.reference.dispatch import dispatch, dispatch_msgpack
+from iii_fast.reference.dispatch import dispatch
 from iii_fast.reference.peer import Peer
 
 
@@ -35,10 +35,7 @@ class WorkerSession:
             return None
         before = self._core.log.position
         self.peer.speaks_msgpack = isinstance(message, bytes) and is_map(message)
-        if isinstance(message, bytes) and self.peer.speaks_msgpack:
-            handled = dispatch_msgpack(self._core, self.peer, message)
-        else:
-            handled = self._receive_text(message)
+        handled = dispatch(self._core, self.peer, message) if self.peer.speaks_msgpack else self._receive_text(message)
         return self._core.log.room() if self._core.log.position > before else handled
 
     def _receive_text(self, message: str | bytes) -> trio.Event | None:

@@ -1,4 +1,4 @@
-"""Key-value state: scopes of keys, their values as the JSON text that came, and the change events of watched scopes.
+"""Key-value state: scopes of keys, their values as they came (``codec_value``), and events of watched scopes.
 
 Mirrors ``rust/core/src/state``. Knows neither messages nor sessions; ``state_calls`` reads inputs and writes results. A
 scope exists while it has keys that have not expired. Rules: docs/wire.md 18 to 22, docs/state.md 1 to 14.
@@ -13,10 +13,11 @@ from typing import Final, TypeAlias
 
 from iii_fast.errors import WireError
 from iii_fast.reference import codec_json as json_text
+from iii_fast.reference.codec_value import json_or_null
 from iii_fast.reference.commit import DeleteScopeOp, ExpireOp, Op, SetOp
 from iii_fast.reference.log import Log
 from iii_fast.reference.state_batch import Batch, Change
-from iii_fast.reference.state_entries import Entries, Entry
+from iii_fast.reference.state_entries import Entries, Entry, size_of
 from iii_fast.reference.state_quotas import Quotas
 
 OnChange: TypeAlias = Callable[[str, str, str], None]
@@ -78,7 +79,7 @@ class State:
                 return Page(rows, last)
             if key.startswith(prefix):
                 row = f"[{json_text.string_text(key)},{entry.value}]"
-                row_size = json_text.byte_len(row)
+                row_size = json_text.byte_len(f"[{json_text.string_text(key)},]") + size_of(value=entry.value)
                 if not rows and row_size > bytes_max:
                     return Page([], last, (key, row_size))
                 size += row_size + (1 if rows else 0)
@@ -183,10 +184,12 @@ class State:
 
     def _tell(self, change: Change, position: int) -> None:
         """Tells of a change as soon as it is acknowledged."""
+        old, problem = json_or_null(change.old, "old_value")
+        new, other_problem = json_or_null(change.new, "new_value")
         event = (
             f'{{"type":"state","event_type":"state:{change.kind}",'
             f'"scope":{json_text.string_text(change.scope)},"key":{json_text.string_text(change.key)},'
-            f'"old_value":{change.old or "null"},"new_value":{change.new or "null"}}}'
+            f'"old_value":{old},"new_value":{new}{problem or other_problem}}}'
         )
 
         def tell(error: WireError | None) -> None:

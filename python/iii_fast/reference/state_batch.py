@@ -51,7 +51,7 @@ class Batch:
     def set(self, scope: str, key: str, value: str, expires_at: int | None) -> str | None:
         """Sets a value and returns the old one. Raises ``WireError`` (``VALUE_TOO_LARGE``, ``payload_too_large``)."""
         self._quotas.check_value(value)
-        self._bytes_set += size_of(scope, key, value)
+        self._bytes_set += size_of(scope, key, value=value)
         check_commit(self._bytes_set)
         old = self.get(scope, key)
         op = SetOp(scope, key, value, created=old is None, expires_at=expires_at)
@@ -106,4 +106,4 @@ class Batch:
 
 
 def _size(key: str, item: Entry | SetOp | None) -> int:
-    return 0 if item is None else size_of(key, item.value)
+    return 0 if item is None else size_of(key, value=item.value)

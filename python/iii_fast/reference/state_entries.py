@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from iii_fast.reference import codec_json as json_text
+from iii_fast.reference.codec_value import size
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ class Scope:
         return entry
 
     def _count(self, key: str, entry: Entry, times: int) -> None:
-        self.bytes += times * size_of(key, entry.value)
+        self.bytes += times * size_of(key, value=entry.value)
         if entry.expires_at is None:
             return
         if times > 0:
@@ -143,7 +144,7 @@ class Entries:
 
     def _count(self, scope: str, key: str, entry: Entry, times: int) -> None:
         self.count += times
-        self.bytes += times * size_of(scope, key, entry.value)
+        self.bytes += times * size_of(scope, key, value=entry.value)
         if entry.expires_at is None:
             return
         expiry = Expiry(entry.expires_at, entry.insertion, scope, key)
@@ -153,6 +154,6 @@ class Entries:
             del self._expiries[bisect_left(self._expiries, expiry)]
 
 
-def size_of(*texts: str) -> int:
-    """Bytes of texts in UTF-8, together."""
-    return sum(map(json_text.byte_len, texts))
+def size_of(*names: str, value: str | None = None) -> int:
+    """Bytes of names in UTF-8 and of a value in its codec, together."""
+    return sum(map(json_text.byte_len, names)) + (0 if value is None else size(value))

@@ -12,6 +12,7 @@ from iii_fast.contracts import Limits
 from iii_fast.errors import WireError
 from iii_fast.protocol import Code
 from iii_fast.reference import codec_json as json_text
+from iii_fast.reference.codec_value import size
 
 COMMIT_BYTES_MAX: Final = 256 << 20
 """Bytes of the scopes, keys and values that one call sets."""
@@ -34,11 +35,11 @@ class Quotas:
     def check_names(self, scope: str, key: str) -> None:
         """Of a key that is to be set. Raises ``WireError`` (``KEY_TOO_LARGE``)."""
         for what, text in (("scope", scope), ("key", key)):
-            _check_text(Code.KEY_TOO_LARGE, what, text, "max_key_bytes", self.key_bytes_max)
+            _check_size(Code.KEY_TOO_LARGE, what, json_text.byte_len(text), "max_key_bytes", self.key_bytes_max)
 
     def check_value(self, value: str) -> None:
         """Of a value that is to be set. Raises ``WireError`` (``VALUE_TOO_LARGE``)."""
-        _check_text(Code.VALUE_TOO_LARGE, "value", value, "max_value_bytes", self.value_bytes_max)
+        _check_size(Code.VALUE_TOO_LARGE, "value", size(value), "max_value_bytes", self.value_bytes_max)
 
     def check_scope(self, scope: str, before: int, after: int) -> None:
         """Keys and values of one scope. Raises ``WireError`` (``SCOPE_FULL``)."""
@@ -63,6 +64,6 @@ def check_commit(size: int) -> None:
         raise WireError(Code.PAYLOAD_TOO_LARGE, text)
 
 
-def _check_text(code: Code, what: str, text: str, setting: str, limit: int | None) -> None:
-    if limit is not None and (size := json_text.byte_len(text)) > limit:
+def _check_size(code: Code, what: str, size: int, setting: str, limit: int | None) -> None:
+    if limit is not None and size > limit:
         raise WireError(code, f"{what} of {size} bytes exceeds the configured {setting} limit of {limit}")

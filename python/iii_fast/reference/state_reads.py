@@ -12,6 +12,7 @@ from typing import Final
 from iii_fast.errors import WireError
 from iii_fast.protocol import Code
 from iii_fast.reference import codec_json as json_text
+from iii_fast.reference import codec_value as values
 from iii_fast.reference.state import State
 from iii_fast.reference.state_answer import Answer, entry_text, or_null
 from iii_fast.reference.state_input import Fields
@@ -62,7 +63,7 @@ def list_values(state: State, now: int, data: str) -> Answer:
 
 def list_groups(state: State, now: int, data: str) -> Answer:
     """All scopes; null is taken as ``{}``."""
-    if data != "null":
+    if values.kind(data) != "null":
         Fields(data)
     return Answer(f'{{"groups":[{",".join(map(json_text.string_text, state.groups(now)))}]}}')
 
@@ -100,6 +101,6 @@ def _read_cursor(fields: Fields) -> int:
         return 0
     match = _CURSOR.fullmatch(cursor)
     if match is None or int(match[1]) > INSERTION_MAX:
-        text = f"field `cursor`: {fields.value('cursor')} is not a cursor of state::list_entries"
+        text = f"field `cursor`: {values.shown(fields.value('cursor'))} is not a cursor of state::list_entries"
         raise WireError(Code.INVALID_CURSOR, text)
     return int(match[1])

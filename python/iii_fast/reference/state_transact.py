@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from iii_fast.reference import codec_json as json_text
+from iii_fast.reference import codec_value as values
 from iii_fast.reference.state import State
 from iii_fast.reference.state_answer import Answer, or_null, updated_text, written_text
 from iii_fast.reference.state_batch import Batch
@@ -111,8 +112,8 @@ def _apply(batch: Batch, op: _Op) -> str:
 
 def _read(fields: Fields, now: int) -> tuple[list[_Check], list[_Op]]:
     """Types and numbers first, then item after item. Raises ``InputError``."""
-    checks = list(json_text.elements(fields.optional_array("checks")))
-    ops = list(json_text.elements(fields.array("ops")))
+    checks = list(values.elements(fields.optional_array("checks")))
+    ops = list(values.elements(fields.array("ops")))
     if not ops:
         raise InputError(f"field `ops`: expected 1 to {ITEMS_MAX} items, got 0")
     count = len(checks) + len(ops)
@@ -120,7 +121,7 @@ def _read(fields: Fields, now: int) -> tuple[list[_Check], list[_Op]]:
         raise InputError(f"fields `checks` and `ops`: expected at most {ITEMS_MAX} items, got {count}")
     return (
         [_read_check(f"checks[{index}]", check) for index, check in enumerate(checks)],
-        [_read_op(f"ops[{index}]", op, now) for index, op in enumerate(ops)],
+        [_read_op(index, op, now) for index, op in enumerate(ops)],
     )
 
 
@@ -133,15 +134,18 @@ def _read_check(where: str, text: str) -> _Check:
     return _Check(scope, key, version)
 
 
-def _read_op(where: str, text: str, now: int) -> _Op:
+def _read_op(index: int, text: str, now: int) -> _Op:
+    where = f"ops[{index}]"
     fields = Fields(text, "type", "scope", "key", "value", "ops", "ttl_ms", "expires_at", where=where)
     kind = fields.string("type")
     if kind not in _TYPES:
-        found, expected = fields.value("type"), ", ".join(_TYPES)
+        found, expected = values.shown(fields.value("type")), ", ".join(_TYPES)
         raise InputError(f"field `{where}.type`: unknown type {found}, expected one of {expected}")
     scope, key = fields.string("scope"), fields.string("key")
     if kind == "set":
         return _Set(scope, key, fields.value("value"), fields.expires_at(now))
     if kind == "update":
-        return _Update(scope, key, read_ops(fields.value("ops"), f"{where}.ops"), fields.expires_at(now))
+        return _Update(
+            scope, key, read_ops(fields.update_ops("data", "ops", index, "ops"), f"{where}.ops"), fields.expires_at(now)
+        )
     return _Delete(scope, key)

@@ -6,6 +6,11 @@ docs/state.md 2, 3 and 9 to 12.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from iii_fast.errors import WireError
+from iii_fast.protocol import Code
+from iii_fast.reference import codec_value as values
 from iii_fast.reference import update as update_text
 from iii_fast.reference.commit import SetOp
 from iii_fast.reference.equality import equal
@@ -15,6 +20,7 @@ from iii_fast.reference.state_batch import Batch
 from iii_fast.reference.state_entries import Entry
 from iii_fast.reference.state_input import SAFE_INTEGER_MAX, Fields
 from iii_fast.reference.state_reads import read_keys
+from iii_fast.reference.transcode import InexpressibleError
 from iii_fast.reference.update_ops import Op, read_ops
 
 
@@ -40,7 +46,7 @@ def delete(state: State, now: int, data: str) -> Answer:
 def update(state: State, now: int, data: str) -> Answer:
     """Changes one value by operations; those that fail are told, the others apply."""
     fields = Fields(data, "scope", "key", "ops", "ttl_ms", "expires_at", "durable")
-    scope, key, ops = fields.string("scope"), fields.string("key"), read_ops(fields.value("ops"))
+    scope, key, ops = fields.string("scope"), fields.string("key"), read_ops(fields.update_ops("data", "ops"))
     expires_at, durable = fields.expires_at(now), fields.boolean("durable")
     batch = state.begin(now, durable=durable, to_set=[(scope, key)])
     found = batch.get(scope, key)
@@ -51,8 +57,14 @@ def update(state: State, now: int, data: str) -> Answer:
 
 
 def apply_update(found: Entry | SetOp | None, ops: list[Op]) -> update_text.Updated:
-    """What comes of operations on what is there."""
-    return update_text.apply(None if found is None else found.value, ops)
+    """What comes of operations on what is there, as JSON text. Raises ``WireError`` (``not_expressible``)."""
+    if found is None:
+        return update_text.apply(None, ops)
+    try:
+        updated = update_text.apply(values.to_json(found.value, "old_value"), ops)
+    except InexpressibleError as error:
+        raise WireError(Code.NOT_EXPRESSIBLE, str(error)) from None
+    return updated if updated.changed else replace(updated, value=found.value)
 
 
 def keep_update(

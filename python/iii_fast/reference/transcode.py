@@ -15,6 +15,10 @@ import msgpack
 from iii_fast.reference import codec_json as json_text
 from iii_fast.reference.codec_msgpack import Reader
 
+MARK: Final = '"\\udcc1'
+"""Begins msgpack that stands in JSON text: half a surrogate pair, which no message may have."""
+
+_PACKER: Final = msgpack.Packer()
 _NAME_CHARS_MAX: Final = 64
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_-]+")
 _INTEGERS: Final = range(-(2**63), 2**64)
@@ -39,9 +43,17 @@ def _step_text(step: Step) -> str:
     return f".{shown}" if _PLAIN_NAME.fullmatch(step) else f"[{json_text.string_text(shown)}]"
 
 
-def to_json(data: bytes) -> str:
-    """The JSON text of a valid msgpack value in the shortest layout. Raises ``InexpressibleError``."""
-    return _read(Reader(data), [])
+def unpacked(text: str) -> bytes | None:
+    """The bytes of msgpack that stands in JSON text (see ``codec_value``); ``None`` for anything else."""
+    return bytes.fromhex(text[len(MARK) : -1]) if text.startswith(MARK) else None
+
+
+def to_json(data: bytes, *steps: Step) -> str:
+    """The JSON text of a valid msgpack value, to which ``steps`` lead, in the shortest layout.
+
+    Raises ``InexpressibleError``.
+    """
+    return _read(Reader(data), list(steps))
 
 
 def _read(reader: Reader, steps: list[Step]) -> str:
@@ -74,31 +86,35 @@ def _read_member(reader: Reader, steps: list[Step]) -> str:
 
 
 def to_msgpack(text: str) -> bytes:
-    """The msgpack of a valid JSON text, each value in its shortest form. Raises ``InexpressibleError``."""
-    packer = msgpack.Packer(autoreset=False)
-    _write(packer, text.strip(" \t\n\r"), [])
-    return packer.bytes()
+    """The msgpack of a valid JSON text, each value in its shortest form; msgpack in it stays as it came.
+
+    Raises ``InexpressibleError``.
+    """
+    out = bytearray()
+    _write(out, text.strip(" \t\n\r"), [])
+    return bytes(out)
 
 
-def _write(packer: msgpack.Packer, text: str, steps: list[Step]) -> None:
+def _write(out: bytearray, text: str, steps: list[Step]) -> None:
     match json_text.kind(text):
         case "object":
             members = list(json_text.members(text))
-            packer.pack_map_header(len(members))
+            out += _PACKER.pack_map_header(len(members))
             for name, value in members:
-                packer.pack(name)
-                _write(packer, value, [*steps, name])
+                out += _PACKER.pack(name)
+                _write(out, value, [*steps, name])
         case "array":
             elements = list(json_text.elements(text))
-            packer.pack_array_header(len(elements))
+            out += _PACKER.pack_array_header(len(elements))
             for index, element in enumerate(elements):
-                _write(packer, element, [*steps, index])
+                _write(out, element, [*steps, index])
         case "string":
-            packer.pack(json_text.unescape(text))
+            data = unpacked(text)
+            out += _PACKER.pack(json_text.unescape(text)) if data is None else data
         case "number":
-            packer.pack(_number(text, steps))
+            out += _PACKER.pack(_number(text, steps))
         case _:
-            packer.pack({"null": None, "true": True, "false": False}[text])
+            out += _PACKER.pack({"null": None, "true": True, "false": False}[text])
 
 
 def _number(text: str, steps: list[Step]) -> int | float:

@@ -84,7 +84,7 @@ pub struct Requested {
 #[derive(Debug)]
 pub enum Outcome {
     /// JSON text of the result, or none.
-    Result(Option<Box<[u8]>>),
+    Result(Option<Box<str>>),
     /// JSON text of a worker's error object.
     WorkerError(Box<str>),
     /// An error of the engine.

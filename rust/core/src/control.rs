@@ -1,19 +1,20 @@
 //! What Python tells the data plane to do; the counterpart of [`crate::calls`].
 
 use crate::calls::{Call, Outcome};
-use crate::codec::json;
+use crate::codec::{Codec, Value, json};
 use crate::core::Core;
 use crate::dispatch::{self, Router};
 use crate::error::WireError;
 use crate::invocation::CallerRef;
 use crate::log::Progress;
-use crate::outcome::{Reply, Settlement, give_up_if_flooded, push, write};
+use crate::outcome::{Settlement, give_up_if_flooded, push, write};
 use crate::parts::Parts;
 use crate::peer::SessionId;
 use crate::registry::Provider;
 use crate::remote::Caller;
+use crate::reply::{Id, Reply, not_expressible};
 use crate::request::{self, Request};
-use crate::state::{self, StateCall};
+use crate::state::{self, Answer, StateCall};
 use std::sync::atomic::Ordering;
 
 /// An invocation that the control plane makes; JSON texts are valid.
@@ -37,7 +38,7 @@ pub struct ControlInvocation {
 #[derive(Debug)]
 pub enum Answered {
     /// JSON text of the result, or none.
-    Result(Option<Box<[u8]>>),
+    Result(Option<Box<str>>),
     /// An error with any code.
     Error {
         /// `error.code`.
@@ -62,16 +63,14 @@ impl Core {
         if let Some(call) = StateCall::from_function_id(function_id) {
             if let Some(remote) = &self.remote {
                 let pipeline = router.pipeline().ok_or_else(|| remote.refused())?;
-                return pipeline.submit(self, remote, || Caller::Control(*ticket), call, data);
+                return pipeline.submit(self, remote, || Caller::Control(*ticket), call, Value::Json(data));
             }
-            let served = state::serve(&self.state, call, data)?;
+            let mut served = state::serve(&self.state, call, Value::Json(data))?;
             if served.noted {
                 self.calls.announce();
             }
-            let mut result = Vec::new();
-            served.answer.write_to(&mut result);
-            let result = Some(result.into_boxed_slice()).filter(|_| !served.answer.is_absent());
-            let call = Call::Settled { ticket: *ticket, outcome: Outcome::Result(result) };
+            let outcome = outcome_of(&mut served.answer, served.receipt.is_some());
+            let call = Call::Settled { ticket: *ticket, outcome };
             match served.receipt.map(|receipt| (receipt, self.state.log().progress(receipt))) {
                 Some((_, Progress::Failed)) => return Err(self.state.log().failed_error()),
                 Some((receipt, Progress::Waiting)) => router.hold(receipt, call),
@@ -87,9 +86,10 @@ impl Core {
         let callee = function.peer.clone();
         let traceparent = traceparent.as_deref().map(json_string);
         let baggage = baggage.as_deref().map(json_string);
-        let request =
-            Request::from_parts(&function, data, metadata.as_deref(), traceparent.as_deref(), baggage.as_deref());
-        let request = request.encoded(callee.codec())?;
+        let optional = [metadata.as_deref(), traceparent.as_deref(), baggage.as_deref()];
+        let [metadata, traceparent, baggage] = optional.map(|text| text.map(Value::Json));
+        let members = [Some(Value::Json(data)), metadata, traceparent, baggage];
+        let request = Request::new(callee.codec(), &function, members)?;
         request::check_size(&request, &callee)?;
         let caller = CallerRef::Control(*ticket);
         let Ok(id) = self.invocations.begin(None, "", &caller, function.clone()) else { return Ok(()) };
@@ -108,17 +108,21 @@ impl Core {
     ) {
         let Some(peer) = self.directory.get(session) else { return };
         let (invocation_id, function_id) = (json_string(invocation_id), json_string(function_id));
+        let codec = peer.codec();
         let reply = Reply {
-            invocation_id: invocation_id.as_bytes(),
-            function_id: function_id.as_bytes(),
+            invocation_id: Id::new(Value::Json(&invocation_id), codec),
+            function_id: Id::new(Value::Json(&function_id), codec),
             message_bytes_max: peer.message_bytes_max.load(Ordering::Relaxed),
-            codec: peer.codec(),
+            codec,
         };
         let Some(outbox) = router.outbox(session, None) else { return };
         match answered {
-            Answered::Result(body) => write(&reply, outbox, Settlement::Result(body.as_deref())),
+            Answered::Result(body) => {
+                write(&reply, outbox, Settlement::Result(body.as_deref().map(Value::Json)));
+            }
             Answered::Error { code, message, stacktrace } => {
-                reply.error_object(outbox, &any_error_json(code, message, stacktrace.as_deref()));
+                let object = any_error_json(code, message, stacktrace.as_deref());
+                reply.error_object(outbox, Value::Json(&object));
             }
         }
         let waiting = outbox.len();
@@ -136,13 +140,26 @@ impl Core {
     }
 }
 
+/// What a state call came to, for the control plane: JSON.
+pub(crate) fn outcome_of(answer: &mut Answer, written: bool) -> Outcome {
+    if answer.is_absent() {
+        return Outcome::Result(None);
+    }
+    if let Err(error) = answer.turn(Codec::Json) {
+        return Outcome::Error(not_expressible(&error.within("result"), written));
+    }
+    let mut text = Vec::new();
+    answer.write_to(Codec::Json, &mut text);
+    Outcome::Result(Some(String::from_utf8(text).unwrap_or_default().into()))
+}
+
 fn json_string(text: &str) -> String {
     let mut json = Vec::with_capacity(text.len() + 2);
     json::write_string(&mut json, text);
     String::from_utf8_lossy(&json).into_owned()
 }
 
-fn any_error_json(code: &str, message: &str, stacktrace: Option<&str>) -> Vec<u8> {
+fn any_error_json(code: &str, message: &str, stacktrace: Option<&str>) -> String {
     let mut object = b"{\"code\":".to_vec();
     json::write_string(&mut object, code);
     object.bytes(b",\"message\":");
@@ -152,5 +169,5 @@ fn any_error_json(code: &str, message: &str, stacktrace: Option<&str>) -> Vec<u8
         json::write_string(&mut object, stacktrace);
     }
     object.push(b'}');
-    object
+    String::from_utf8_lossy(&object).into_owned()
 }

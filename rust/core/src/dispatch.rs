@@ -4,18 +4,20 @@
 //! plane decides is queued for it. Never blocks, never fails: what is wrong with a message is told to its sender or counted.
 
 use crate::calls::{Call, Invoked};
-use crate::codec::json::{self, JsonError};
+use crate::codec::{Value, json};
 use crate::core::{Core, Counters};
 use crate::error::{WireError, code};
 use crate::http::ExchangeId;
 use crate::invocation::{BeginError, CallerRef, InvocationId};
 use crate::log::{Progress, Receipt};
-use crate::message::{self, Action, Envelope, Kind, string};
+use crate::message::{self, Action, Broken, Envelope, Kind, string};
+use crate::msgpack_message::read_unusable;
 use crate::outbox::Outbox;
-use crate::outcome::{Reply, Settlement, complete_error, deliver, push};
+use crate::outcome::{Settlement, complete_error, deliver, push};
 use crate::peer::{Peer, SessionId};
 use crate::registry::{Function, Provider, Refusal};
 use crate::remote::{Caller, Pipeline, Remote};
+use crate::reply::{Id, Reply, not_expressible};
 use crate::request::{Request, check_size, send};
 use crate::state::{self, StateCall};
 use std::borrow::Cow;
@@ -71,20 +73,18 @@ pub struct Dispatch<'a, R: Router> {
 }
 
 impl<R: Router> Dispatch<'_, R> {
-    /// Serves one text message. Returns the number of the call that must be handled before the next message, if there is
+    /// Serves one message. Returns the number of the call that must be handled before the next message, if there is
     /// one: a registration takes effect before what follows it.
-    pub fn message(&mut self, text: &str) -> Option<u64> {
-        let envelope = match Envelope::read(text) {
-            Ok(envelope) => envelope,
-            Err(error) => {
-                self.broken(text, &error);
-                return None;
-            }
-        };
+    pub fn message(&mut self, message: Value<'_>) -> Option<u64> {
+        let mut envelope = Envelope::default();
+        if let Err(error) = envelope.fill(message) {
+            self.broken(message, &error);
+            return None;
+        }
         match envelope.kind() {
             Some(Kind::InvokeFunction) => self.invoke(&envelope),
             Some(Kind::InvocationResult) => self.result(&envelope),
-            Some(Kind::RegisterFunction) => self.register(&envelope, text),
+            Some(Kind::RegisterFunction) => self.register(&envelope, message),
             Some(Kind::UnregisterFunction) => {
                 if let Some(id) = string(envelope.id) {
                     self.core.registry.unregister(&id, self.peer);
@@ -98,6 +98,11 @@ impl<R: Router> Dispatch<'_, R> {
             }
             Some(Kind::RegisterService) => {}
             Some(Kind::Control(kind)) => {
+                // The control plane reads JSON.
+                let Ok(text) = message.to_json() else {
+                    self.ignored();
+                    return None;
+                };
                 self.core.calls.note_pause();
                 let call = Call::Message { session: self.peer.session, kind, text: text.into() };
                 return Some(self.core.calls.push(call));
@@ -107,19 +112,29 @@ impl<R: Router> Dispatch<'_, R> {
         None
     }
 
-    pub(crate) fn ignored(&self) {
+    fn ignored(&self) {
         Counters::add(&self.core.counters.messages_ignored, 1);
     }
 
-    /// Text that is not JSON.
+    /// Neither JSON nor msgpack as they should be.
     #[cold]
-    fn broken(&mut self, text: &str, error: &JsonError) {
-        let Some(envelope) = Envelope::read_lenient(text) else { return self.ignored() };
-        self.unusable(&envelope, format!("Invalid JSON {error}"));
+    fn broken(&mut self, message: Value<'_>, error: &Broken) {
+        let text;
+        let envelope = match message {
+            Value::Json(text) => Envelope::read_lenient(text),
+            Value::Msgpack(bytes) => {
+                text = read_unusable(bytes);
+                text.as_deref().and_then(Envelope::read_lenient)
+            }
+        };
+        match envelope {
+            Some(envelope) => self.unusable(&envelope, error.to_string()),
+            None => self.ignored(),
+        }
     }
 
     /// A message that cannot be used: whoever waits for it is told, if that can be found out.
-    pub(crate) fn unusable(&mut self, envelope: &Envelope<'_>, problem: String) {
+    fn unusable(&mut self, envelope: &Envelope<'_>, problem: String) {
         match envelope.kind() {
             Some(Kind::InvokeFunction) => {
                 self.refuse(envelope, &WireError::new(code::INVALID_MESSAGE, problem));
@@ -148,18 +163,14 @@ impl<R: Router> Dispatch<'_, R> {
         }
         let invocation_id = envelope.invocation_id().filter(|_| action != Action::Void);
         if let Action::Enqueue(queue) = action {
-            self.hand_up(envelope, invocation_id, &function_id, Some(&queue));
-            return Ok(());
+            return self.hand_up(envelope, invocation_id, &function_id, Some(&queue));
         }
         if let Some(call) = StateCall::from_function_id(&function_id) {
             return self.state_call(envelope, invocation_id, call);
         }
         match self.core.registry.find(&function_id) {
             Some(Provider::Worker(function)) => self.relay(envelope, invocation_id, function),
-            Some(Provider::Control) => {
-                self.hand_up(envelope, invocation_id, &function_id, None);
-                Ok(())
-            }
+            Some(Provider::Control) => self.hand_up(envelope, invocation_id, &function_id, None),
             None => Err(not_found(&function_id)),
         }
     }
@@ -173,36 +184,37 @@ impl<R: Router> Dispatch<'_, R> {
         if Action::read(envelope.action) == Ok(Action::Void) {
             return;
         }
-        let function_id = Envelope::string_or_absent(envelope.function_id).unwrap_or("\"\"");
+        let function_id = Envelope::string_or_absent(envelope.function_id).unwrap_or(Value::Json("\"\""));
         self.reply(invocation_id, function_id, |reply, outbox| reply.error(outbox, error));
     }
 
-    fn reply(&mut self, invocation_id: &str, function_id: &str, write: impl FnOnce(&Reply<'_>, &mut Outbox)) {
+    fn reply(&mut self, invocation_id: Value<'_>, function_id: Value<'_>, write: impl FnOnce(&Reply<'_>, &mut Outbox)) {
         let reply = self.address(invocation_id, function_id);
         if let Some(outbox) = self.router.outbox(self.peer.session, None) {
             write(&reply, outbox);
         }
     }
 
-    fn address<'i>(&self, invocation_id: &'i str, function_id: &'i str) -> Reply<'i> {
+    fn address<'i>(&self, invocation_id: Value<'i>, function_id: Value<'i>) -> Reply<'i> {
+        let codec = self.peer.codec();
         Reply {
-            invocation_id: invocation_id.as_bytes(),
-            function_id: function_id.as_bytes(),
+            invocation_id: Id::new(invocation_id, codec),
+            function_id: Id::new(function_id, codec),
             message_bytes_max: self.peer.message_bytes_max.load(Ordering::Relaxed),
-            codec: self.peer.codec(),
+            codec,
         }
     }
 
     fn state_call(
         &mut self,
         envelope: &Envelope<'_>,
-        invocation_id: Option<&str>,
+        invocation_id: Option<Value<'_>>,
         call: StateCall,
     ) -> Result<(), WireError> {
         if let Some(remote) = &self.core.remote {
             return self.remote_call(remote, envelope, invocation_id, call);
         }
-        let served = state::serve(&self.core.state, call, envelope.data())?;
+        let mut served = state::serve(&self.core.state, call, envelope.data())?;
         if served.noted {
             self.core.calls.announce();
         }
@@ -216,11 +228,7 @@ impl<R: Router> Dispatch<'_, R> {
             Some((_, Progress::Acknowledged)) | None => self.router.outbox(self.peer.session, None),
         };
         let Some(outbox) = outbox else { return Ok(()) };
-        if served.answer.is_absent() {
-            reply.nothing(outbox);
-        } else {
-            reply.result(outbox, &served.answer, served.receipt.is_some());
-        }
+        reply.answer(outbox, &mut served.answer, served.receipt.is_some());
         Ok(())
     }
 
@@ -230,7 +238,7 @@ impl<R: Router> Dispatch<'_, R> {
         &mut self,
         remote: &Remote,
         envelope: &Envelope<'_>,
-        invocation_id: Option<&str>,
+        invocation_id: Option<Value<'_>>,
         call: StateCall,
     ) -> Result<(), WireError> {
         let peer = self.peer;
@@ -245,11 +253,11 @@ impl<R: Router> Dispatch<'_, R> {
     fn relay(
         &mut self,
         envelope: &Envelope<'_>,
-        invocation_id: Option<&str>,
+        invocation_id: Option<Value<'_>>,
         function: Arc<Function>,
     ) -> Result<(), WireError> {
         let callee = function.peer.clone();
-        let request = Request::new(envelope, &function).encoded(callee.codec())?;
+        let request = Request::of(callee.codec(), envelope, &function)?;
         check_size(&request, &callee)?;
         let Some(own_id) = invocation_id else {
             // Nobody waits, so there is no entry: a worker that never answers void calls costs nothing.
@@ -257,11 +265,12 @@ impl<R: Router> Dispatch<'_, R> {
         };
         let caller = CallerRef::Worker(self.peer);
         let wanted = message::canonical_uuid(own_id);
+        let own_id = own_id.to_json().unwrap_or_default();
         let id = self
             .core
             .invocations
-            .begin(wanted, own_id, &caller, function.clone())
-            .map_err(|error| refused(&error, own_id, self.core.limits.invocations_in_flight_max))?;
+            .begin(wanted, &own_id, &caller, function.clone())
+            .map_err(|error| refused(&error, &own_id, self.core.limits.invocations_in_flight_max))?;
         // Looked at after the entry was made, as for the callee in `send`: clean-up marks a peer gone before it looks for entries.
         if self.peer.is_gone() {
             self.core.invocations.withdraw(&id);
@@ -277,40 +286,49 @@ impl<R: Router> Dispatch<'_, R> {
 
     fn result(&mut self, envelope: &Envelope<'_>) {
         if let Some(error) = Envelope::non_null(envelope.error) {
-            return self.settle(envelope, Settlement::ErrorObject(&complete_error(error)));
+            return match complete_error(error) {
+                Ok(object) => self.settle(envelope, Settlement::ErrorObject(object.value())),
+                Err(error) => self.unusable(envelope, error.within("error").to_string()),
+            };
         }
-        let result = Envelope::non_null(envelope.result);
-        self.settle(envelope, Settlement::Result(result.map(str::as_bytes)));
+        self.settle(envelope, Settlement::Result(Envelope::non_null(envelope.result)));
     }
 
     fn settle(&mut self, envelope: &Envelope<'_>, outcome: Settlement<'_>) {
         let Some(raw) = envelope.invocation_id() else { return self.ignored() };
-        let id = message::canonical_uuid(raw).or_else(|| Uuid::try_parse(&json::unescape(raw).ok()?).ok());
+        let id = message::canonical_uuid(raw).or_else(|| Uuid::try_parse(&raw.string()?).ok());
         let Some(id) = id else { return self.ignored() };
         if let Some(pending) = self.core.invocations.settle(&id, self.peer) {
             deliver(self.core, self.router, &id, pending, outcome);
         }
     }
 
-    /// Queues an invocation for the control plane.
+    /// Queues an invocation for the control plane, which reads JSON.
     fn hand_up(
         &mut self,
         envelope: &Envelope<'_>,
-        invocation_id: Option<&str>,
+        invocation_id: Option<Value<'_>>,
         function_id: &str,
         queue: Option<&str>,
-    ) {
-        let text = |raw: Option<&str>| string(raw).map(Cow::into_owned).map(String::into_boxed_str);
+    ) -> Result<(), WireError> {
+        let text = |member: Option<Value<'_>>| string(member).map(Cow::into_owned).map(String::into_boxed_str);
+        let json = |value: Value<'_>, name| match value.to_json() {
+            Ok(text) => Ok(Box::from(text)),
+            Err(error) => Err(not_expressible(&error.within(name), false)),
+        };
+        let data = json(envelope.data(), "data")?;
+        let metadata = Envelope::non_null(envelope.metadata).map(|metadata| json(metadata, "metadata")).transpose()?;
         self.core.calls.push(Call::Invoked(Box::new(Invoked {
             session: self.peer.session,
             invocation_id: text(invocation_id),
             function_id: function_id.into(),
-            data: envelope.data().into(),
-            metadata: Envelope::non_null(envelope.metadata).map(Into::into),
+            data,
+            metadata,
             queue: queue.map(Into::into),
             traceparent: text(envelope.traceparent),
             baggage: text(envelope.baggage),
         })));
+        Ok(())
     }
 
     #[cold]
@@ -324,13 +342,15 @@ impl<R: Router> Dispatch<'_, R> {
 
     // --- registrations -----------------------------------------------------------------------------------------
 
-    fn register(&mut self, envelope: &Envelope<'_>, text: &str) {
+    fn register(&mut self, envelope: &Envelope<'_>, message: Value<'_>) {
         let Some(id) = string(envelope.id).filter(|id| !id.is_empty()) else { return self.ignored() };
         let limits = &self.core.limits;
+        // Kept as JSON, as discovery shows it.
+        let Ok(text) = message.to_json() else { return self.ignored() };
         if text.len() > limits.registration_bytes_max {
             return self.ignored();
         }
-        let registered = self.core.registry.register(&id, self.peer, text, limits.functions_per_worker_max);
+        let registered = self.core.registry.register(&id, self.peer, &text, limits.functions_per_worker_max);
         let owner = match registered {
             Ok(()) => return,
             Err(Refusal::TooMany) => return self.ignored(),
@@ -350,7 +370,7 @@ impl<R: Router> Dispatch<'_, R> {
     }
 
     fn reattach(&mut self, envelope: &Envelope<'_>) {
-        let uuid = |raw| Uuid::try_parse(&string(raw)?).ok();
+        let uuid = |member| Uuid::try_parse(&string(member)?).ok();
         let (Some(worker_id), Some(token)) = (uuid(envelope.previous_worker_id), uuid(envelope.reattach_token)) else {
             return;
         };

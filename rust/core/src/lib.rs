@@ -23,6 +23,7 @@ pub mod parts;
 pub mod peer;
 pub mod registry;
 pub mod remote;
+pub mod reply;
 pub mod request;
 pub mod session;
 pub mod state;

@@ -1,69 +1,95 @@
-//! A borrowed view of one wire message: the members of the envelope as spans of its text, payloads opaque.
+//! A borrowed view of one wire message: the members of the envelope as spans of it, payloads opaque.
 //!
-//! One pass validates the whole text and finds every member; nothing is copied.
+//! One pass validates the whole message and finds every member; nothing is copied.
 
 use crate::codec::json::{self, JsonError, JsonKind, Member, Members};
+use crate::codec::msgpack::{self, MsgpackError};
+use crate::codec::{Kind as ValueKind, Value};
 use crate::error::{WireError, code};
 use crate::limits::JSON_DEPTH_MAX;
 use std::borrow::Cow;
 use uuid::Uuid;
 
-/// Raw JSON text of each member that was there (`null` included); of duplicates the last.
+/// Each member that was there (null included); of duplicates the last.
 #[derive(Debug, Default)]
 pub struct Envelope<'a> {
-    kind: Option<&'a str>,
+    kind: Option<Value<'a>>,
     /// `id` of a registration.
-    pub id: Option<&'a str>,
+    pub id: Option<Value<'a>>,
     /// `invocation_id`.
-    pub invocation_id: Option<&'a str>,
+    pub invocation_id: Option<Value<'a>>,
     /// `function_id`.
-    pub function_id: Option<&'a str>,
+    pub function_id: Option<Value<'a>>,
     /// `data`.
-    pub data: Option<&'a str>,
+    pub data: Option<Value<'a>>,
     /// `action`.
-    pub action: Option<&'a str>,
+    pub action: Option<Value<'a>>,
     /// `metadata`.
-    pub metadata: Option<&'a str>,
+    pub metadata: Option<Value<'a>>,
     /// `namespace`.
-    pub namespace: Option<&'a str>,
+    pub namespace: Option<Value<'a>>,
     /// `traceparent`.
-    pub traceparent: Option<&'a str>,
+    pub traceparent: Option<Value<'a>>,
     /// `baggage`.
-    pub baggage: Option<&'a str>,
+    pub baggage: Option<Value<'a>>,
     /// `result`.
-    pub result: Option<&'a str>,
+    pub result: Option<Value<'a>>,
     /// `error`.
-    pub error: Option<&'a str>,
+    pub error: Option<Value<'a>>,
     /// `previous_worker_id`.
-    pub previous_worker_id: Option<&'a str>,
+    pub previous_worker_id: Option<Value<'a>>,
     /// `reattach_token`.
-    pub reattach_token: Option<&'a str>,
+    pub reattach_token: Option<Value<'a>>,
 }
 
 impl<'a> Envelope<'a> {
     /// Reads and validates a message.
-    pub fn read(text: &'a str) -> Result<Self, JsonError> {
-        Self::collect(Members::new(text, JSON_DEPTH_MAX)?)
+    ///
+    /// # Errors
+    /// What is wrong with it first.
+    pub fn read(message: Value<'a>) -> Result<Self, Broken> {
+        let mut envelope = Envelope::default();
+        envelope.fill(message)?;
+        Ok(envelope)
+    }
+
+    /// As [`Self::read`], in place: an envelope is large to hand around.
+    #[inline]
+    pub(crate) fn fill(&mut self, message: Value<'a>) -> Result<(), Broken> {
+        match message {
+            Value::Json(text) => self.collect(Members::new(text, JSON_DEPTH_MAX)?)?,
+            Value::Msgpack(map) => self.collect_msgpack(msgpack::Members::new(map, JSON_DEPTH_MAX)?)?,
+        }
+        Ok(())
     }
 
     /// What can be read of a message that is refused only for `NaN` and the like, lone surrogates, or its depth.
     pub fn read_lenient(text: &'a str) -> Option<Self> {
-        Self::collect(Members::new_lenient(text, usize::MAX).ok()?).ok()
+        let mut envelope = Envelope::default();
+        envelope.collect(Members::new_lenient(text, usize::MAX).ok()?).ok()?;
+        Some(envelope)
     }
 
-    fn collect(mut members: Members<'a>) -> Result<Self, JsonError> {
-        let mut envelope = Envelope::default();
+    fn collect(&mut self, mut members: Members<'a>) -> Result<(), JsonError> {
         while let Some(member) = members.next()? {
-            envelope.put(&member);
+            self.put(&member);
         }
-        members.finish()?;
-        Ok(envelope)
+        members.finish()
+    }
+
+    fn collect_msgpack(&mut self, mut members: msgpack::Members<'a>) -> Result<(), MsgpackError> {
+        while let Some(member) = members.next()? {
+            if let Some(name) = member.name {
+                self.put_named(&name, Value::Msgpack(member.value));
+            }
+        }
+        members.finish()
     }
 
     #[inline]
     fn put(&mut self, member: &Member<'a>) {
         let plain = &member.key[1..member.key.len() - 1];
-        if !self.put_named(plain, member.value) {
+        if !self.put_named(plain, Value::Json(member.value)) {
             self.put_escaped(member);
         }
     }
@@ -72,12 +98,12 @@ impl<'a> Envelope<'a> {
     #[cold]
     fn put_escaped(&mut self, member: &Member<'a>) {
         if let Ok(Cow::Owned(key)) = json::unescape(member.key) {
-            self.put_named(&key, member.value);
+            self.put_named(&key, Value::Json(member.value));
         }
     }
 
     #[inline]
-    fn put_named(&mut self, key: &str, value: &'a str) -> bool {
+    fn put_named(&mut self, key: &str, value: Value<'a>) -> bool {
         let field = match key {
             "type" => &mut self.kind,
             "invocation_id" => &mut self.invocation_id,
@@ -102,40 +128,47 @@ impl<'a> Envelope<'a> {
     /// The `type`, if it is one that a worker may send.
     pub fn kind(&self) -> Option<Kind> {
         match self.kind? {
-            "\"invokefunction\"" => Some(Kind::InvokeFunction),
-            "\"invocationresult\"" => Some(Kind::InvocationResult),
-            other => Kind::from_wire(&string(Some(other))?),
+            Value::Json("\"invokefunction\"") => Some(Kind::InvokeFunction),
+            Value::Json("\"invocationresult\"") => Some(Kind::InvocationResult),
+            other => Kind::from_wire(&other.string()?),
         }
     }
 
     /// `data`, null when absent.
-    pub fn data(&self) -> &'a str {
-        self.data.unwrap_or("null")
+    pub fn data(&self) -> Value<'a> {
+        self.data.unwrap_or(Value::NULL)
     }
 
-    /// The sender's id for the call: raw text of a string.
-    pub fn invocation_id(&self) -> Option<&'a str> {
-        self.invocation_id.filter(|raw| json::kind(raw) == JsonKind::String)
+    /// The sender's id for the call, if it is a string.
+    pub fn invocation_id(&self) -> Option<Value<'a>> {
+        Self::string_or_absent(self.invocation_id)
     }
 
     /// A member that counts only when it is a string.
-    pub fn string_or_absent(raw: Option<&'a str>) -> Option<&'a str> {
-        raw.filter(|raw| json::kind(raw) == JsonKind::String)
+    pub fn string_or_absent(member: Option<Value<'a>>) -> Option<Value<'a>> {
+        member.filter(|value| value.is(JsonKind::String))
     }
 
     /// A member that counts only when it is not null.
-    pub fn non_null(raw: Option<&'a str>) -> Option<&'a str> {
-        raw.filter(|raw| json::kind(raw) != JsonKind::Null)
+    pub fn non_null(member: Option<Value<'a>>) -> Option<Value<'a>> {
+        member.filter(|value| !value.is(JsonKind::Null))
     }
 }
 
+/// Why a message is no message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Broken {
+    /// It is not the JSON object that it should be.
+    #[error("Invalid JSON {0}")]
+    Json(#[from] JsonError),
+    /// It is not the msgpack map that it should be.
+    #[error("Invalid msgpack {0}")]
+    Msgpack(#[from] MsgpackError),
+}
+
 /// The decoded text of a member, if it is a string.
-pub fn string(raw: Option<&str>) -> Option<Cow<'_, str>> {
-    let raw = raw?;
-    if json::kind(raw) != JsonKind::String {
-        return None;
-    }
-    json::unescape(raw).ok()
+pub fn string(member: Option<Value<'_>>) -> Option<Cow<'_, str>> {
+    member?.string()
 }
 
 /// `type` of the messages that workers send.
@@ -195,43 +228,39 @@ pub enum Action<'a> {
 }
 
 impl<'a> Action<'a> {
-    /// From the raw member; the error names the field.
-    pub fn read(raw: Option<&'a str>) -> Result<Self, WireError> {
-        let Some(raw) = Envelope::non_null(raw) else { return Ok(Action::Wait) };
-        if json::kind(raw) != JsonKind::Object {
-            return Err(wrong_type("action", json::kind(raw), "an object"));
+    /// From the member; the error names the field.
+    pub fn read(member: Option<Value<'a>>) -> Result<Self, WireError> {
+        let Some(action) = Envelope::non_null(member) else { return Ok(Action::Wait) };
+        if !action.is(JsonKind::Object) {
+            return Err(wrong_type("action", action, "an object"));
         }
         let (mut kind, mut queue) = (None, None);
-        // Lenient: the message may be one that is refused already, and a void call never gets an answer.
-        if let Ok(mut members) = Members::new_lenient(raw, usize::MAX) {
-            while let Ok(Some(member)) = members.next() {
-                if member.key_is("type") {
-                    kind = Some(member.value);
-                } else if member.key_is("queue") {
-                    queue = Some(member.value);
-                }
-            }
-        }
+        // Of a message that is refused already as well: a void call never gets an answer.
+        action.members(|name, value| match name {
+            "type" => kind = Some(value),
+            "queue" => queue = Some(value),
+            _ => {}
+        });
         const KINDS: &str = "\"void\" or \"enqueue\"";
         let Some(kind) = kind else { return Err(missing("action.type", KINDS)) };
-        match string(Some(kind)).as_deref() {
+        match kind.string().as_deref() {
             Some("void") => Ok(Action::Void),
             Some("enqueue") => match (queue, string(queue)) {
                 (_, Some(queue)) => Ok(Action::Enqueue(queue)),
                 (None, _) => Err(missing("action.queue", "a string")),
-                (Some(other), _) => Err(wrong_type("action.queue", json::kind(other), "a string")),
+                (Some(other), _) => Err(wrong_type("action.queue", other, "a string")),
             },
-            Some(_) => Err(invalid(format!("field `action.type` is {kind}, expected {KINDS}"))),
-            None => Err(wrong_type("action.type", json::kind(kind), KINDS)),
+            Some(_) => Err(invalid(format!("field `action.type` is {}, expected {KINDS}", kind.shown()))),
+            None => Err(wrong_type("action.type", kind, KINDS)),
         }
     }
 }
 
 /// The namespace a call names: the only one that exists, or an error.
-pub fn check_namespace(raw: Option<&str>) -> Result<Option<Cow<'_, str>>, WireError> {
-    let Some(raw) = Envelope::non_null(raw) else { return Ok(None) };
-    let Some(namespace) = string(Some(raw)) else {
-        return Err(wrong_type("namespace", json::kind(raw), "a string"));
+pub fn check_namespace(member: Option<Value<'_>>) -> Result<Option<Cow<'_, str>>, WireError> {
+    let Some(value) = Envelope::non_null(member) else { return Ok(None) };
+    let Some(namespace) = value.string() else {
+        return Err(wrong_type("namespace", value, "a string"));
     };
     if namespace.trim().is_empty() {
         return Err(WireError::new(
@@ -243,11 +272,11 @@ pub fn check_namespace(raw: Option<&str>) -> Result<Option<Cow<'_, str>>, WireEr
 }
 
 /// A required string member of `invokefunction`.
-pub fn required_string<'a>(field: &str, raw: Option<&'a str>) -> Result<Cow<'a, str>, WireError> {
-    match (raw, string(raw)) {
+pub fn required_string<'a>(field: &str, member: Option<Value<'a>>) -> Result<Cow<'a, str>, WireError> {
+    match (member, string(member)) {
         (_, Some(text)) => Ok(text),
         (None, _) => Err(missing(field, "a string")),
-        (Some(other), _) => Err(wrong_type(field, json::kind(other), "a string")),
+        (Some(other), _) => Err(wrong_type(field, other, "a string")),
     }
 }
 
@@ -259,21 +288,26 @@ fn missing(field: &str, expected: &str) -> WireError {
     invalid(format!("field `{field}` is missing, expected {expected}"))
 }
 
-fn wrong_type(field: &str, got: JsonKind, expected: &str) -> WireError {
-    let got = match got {
-        JsonKind::Null => "null",
-        JsonKind::Boolean => "a boolean",
-        JsonKind::Number => "a number",
-        JsonKind::String => "a string",
-        JsonKind::Array => "an array",
-        JsonKind::Object => "an object",
+fn wrong_type(field: &str, got: Value<'_>, expected: &str) -> WireError {
+    let got = match got.kind() {
+        ValueKind::Common(JsonKind::Null) => "null",
+        ValueKind::Common(JsonKind::Boolean) => "a boolean",
+        ValueKind::Common(JsonKind::Number) => "a number",
+        ValueKind::Common(JsonKind::String) => "a string",
+        ValueKind::Common(JsonKind::Array) => "an array",
+        ValueKind::Common(JsonKind::Object) => "an object",
+        ValueKind::Binary => "binary",
+        ValueKind::Extension => "an extension",
     };
     invalid(format!("field `{field}` is {got}, expected {expected}"))
 }
 
-/// A UUID in canonical form (lower case, hyphens) from the raw text of a string.
-pub fn canonical_uuid(raw: &str) -> Option<Uuid> {
-    let text = raw.strip_prefix('"')?.strip_suffix('"')?;
+/// A UUID in canonical form (lower case, hyphens) as a string writes it, without escapes.
+pub fn canonical_uuid(id: Value<'_>) -> Option<Uuid> {
+    let text = match id {
+        Value::Json(raw) => raw.strip_prefix('"')?.strip_suffix('"')?,
+        Value::Msgpack(bytes) => msgpack::string(bytes)?,
+    };
     if text.len() != 36 || text.bytes().any(|byte| byte.is_ascii_uppercase()) {
         return None;
     }

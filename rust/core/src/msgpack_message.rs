@@ -1,32 +1,10 @@
-//! A message that came as msgpack: served as the JSON text that says the same.
+//! What can still be read of a msgpack message that is broken.
 
-use crate::codec::{json, msgpack, transcode};
-use crate::dispatch::{Dispatch, Router};
-use crate::limits::JSON_DEPTH_MAX;
-use crate::message::Envelope;
-
-impl<R: Router> Dispatch<'_, R> {
-    /// As [`Dispatch::message`], for a binary message that begins with a msgpack map.
-    pub fn msgpack_message(&mut self, message: &[u8]) -> Option<u64> {
-        let problem = match msgpack::validate(message, JSON_DEPTH_MAX) {
-            Ok(()) => match transcode::to_json(message) {
-                Ok(text) => return self.message(&text),
-                Err(error) => error.within("").to_string(),
-            },
-            Err(error) => format!("Invalid msgpack {error}"),
-        };
-        let text = read_unusable(message);
-        match text.as_deref().map(Envelope::read) {
-            Some(Ok(envelope)) => self.unusable(&envelope, problem),
-            _ => self.ignored(),
-        }
-        None
-    }
-}
+use crate::codec::{json, msgpack};
 
 /// What of a refused message tells who is to hear of it, as JSON text.
 #[cold]
-fn read_unusable(message: &[u8]) -> Option<String> {
+pub(crate) fn read_unusable(message: &[u8]) -> Option<String> {
     const NAMES: [&str; 3] = ["type", "invocation_id", "function_id"];
     let mut strings: [Option<String>; NAMES.len()] = [None, None, None];
     let mut action = None;

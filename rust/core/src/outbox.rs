@@ -3,6 +3,7 @@
 //! Knows frames only as headers it is asked to write; knows no socket. [`Outbox::slices`] and [`Outbox::advance`] are the
 //! two halves of a `writev`.
 
+use crate::codec::Codec;
 use crate::limits::SHARE_BYTES_MIN;
 use crate::parts::Parts;
 use crate::ws;
@@ -13,14 +14,15 @@ use std::sync::Arc;
 /// A piece that is complete and waits in front of the tail.
 enum Segment {
     Copied(Vec<u8>),
-    Shared(Arc<[u8]>),
+    /// All behind the first so many bytes.
+    Shared(Arc<[u8]>, usize),
 }
 
 impl Segment {
     fn bytes(&self) -> &[u8] {
         match self {
             Segment::Copied(bytes) => bytes,
-            Segment::Shared(bytes) => bytes,
+            Segment::Shared(bytes, from) => &bytes[*from..],
         }
     }
 }
@@ -55,6 +57,15 @@ impl Outbox {
         self.begin(ws::OPCODE_TEXT, len)
     }
 
+    /// As [`Outbox::begin_text`], a message in a codec: text, or binary.
+    #[inline]
+    pub fn begin_message(&mut self, codec: Codec, len: usize) -> &mut Self {
+        match codec {
+            Codec::Json => self.begin_text(len),
+            Codec::Msgpack => self.begin(ws::OPCODE_BINARY, len),
+        }
+    }
+
     fn begin(&mut self, opcode: u8, len: usize) -> &mut Self {
         let before = self.tail.len();
         self.tail.reserve(len.min(SHARE_BYTES_MIN) + ws::HEADER_BYTES_MAX);
@@ -84,7 +95,7 @@ impl Outbox {
         for segment in front {
             match segment {
                 Segment::Copied(bytes) => self.bytes(&bytes),
-                Segment::Shared(bytes) => self.shared(&bytes),
+                Segment::Shared(bytes, from) => self.shared(&bytes, from),
             }
         }
         self.bytes(&tail);
@@ -195,16 +206,17 @@ impl Parts for Outbox {
     }
 
     #[inline]
-    fn shared(&mut self, bytes: &Arc<[u8]>) {
-        if bytes.len() < SHARE_BYTES_MIN {
-            return self.bytes(bytes);
+    fn shared(&mut self, bytes: &Arc<[u8]>, from: usize) {
+        let len = bytes.len() - from;
+        if len < SHARE_BYTES_MIN {
+            return self.bytes(&bytes[from..]);
         }
         if !self.tail.is_empty() {
             let tail = std::mem::take(&mut self.tail);
             self.front.push_back(Segment::Copied(tail));
         }
-        self.front.push_back(Segment::Shared(bytes.clone()));
-        self.len += bytes.len();
+        self.front.push_back(Segment::Shared(bytes.clone(), from));
+        self.len += len;
     }
 }
 
@@ -230,17 +242,17 @@ mod tests {
 
     #[test]
     fn copied_and_shared_pieces_leave_in_order_in_any_step() {
-        let large: Arc<[u8]> = vec![7u8; SHARE_BYTES_MIN].into();
+        let large: Arc<[u8]> = vec![7u8; SHARE_BYTES_MIN + 1].into();
         for step in [1, 2, 3, 1000, SHARE_BYTES_MIN, usize::MAX] {
             let mut outbox = Outbox::default();
             let mut expected = Vec::new();
             for round in 0u8..3 {
                 outbox.bytes(&[round; 5]);
-                outbox.shared(&large);
-                outbox.shared(&vec![9u8; 3].into());
+                outbox.shared(&large, 1);
+                outbox.shared(&vec![9u8; 3].into(), 0);
                 outbox.bytes(&[round + 10; 2]);
                 expected.extend_from_slice(&[round; 5]);
-                expected.extend_from_slice(&large);
+                expected.extend_from_slice(&large[1..]);
                 expected.extend_from_slice(&[9; 3]);
                 expected.extend_from_slice(&[round + 10; 2]);
             }
@@ -255,7 +267,7 @@ mod tests {
         let large: Arc<[u8]> = vec![1u8; SHARE_BYTES_MIN * 2].into();
         let mut staged = Outbox::default();
         staged.text(b"abc");
-        staged.shared(&large);
+        staged.shared(&large, 0);
         staged.bytes(b"end");
         let mut outbox = Outbox::default();
         outbox.bytes(b"first");

@@ -1,170 +1,21 @@
-//! Outcomes on their way to the caller: the `invocationresult` message in each of its forms.
+//! Outcomes on their way to the caller, in all their forms.
 
 use crate::calls::{Call, Outcome};
 use crate::codec::json::{self, JsonKind, Members};
 use crate::codec::transcode::{self, Inexpressible, What};
-use crate::codec::{Codec, msgpack};
+use crate::codec::{Codec, Value, msgpack};
 use crate::core::Core;
 use crate::dispatch::Router;
-use crate::error::{WireError, code};
+use crate::error::WireError;
 use crate::invocation::{Caller, InvocationId, Pending};
 use crate::limits::JSON_DEPTH_MAX;
 use crate::message::Envelope;
 use crate::outbox::Outbox;
-use crate::parts::Parts;
 use crate::peer::SessionId;
-use crate::state::Answer;
+use crate::reply::{Id, IdText, Reply, not_expressible};
 use crate::ws;
 use std::borrow::Cow;
 use std::sync::atomic::Ordering;
-use uuid::Uuid;
-use uuid::fmt::Hyphenated;
-
-const HEAD: &[u8] = b"{\"type\":\"invocationresult\",\"invocation_id\":";
-const FUNCTION: &[u8] = b",\"function_id\":";
-const RESULT: &[u8] = b",\"result\":";
-const ERROR: &[u8] = b",\"error\":";
-const TAIL: &[u8] = b"}";
-
-/// The JSON text of an invocation id: a UUID in quotes.
-pub struct IdText([u8; Hyphenated::LENGTH + 2]);
-
-impl IdText {
-    /// Canonical form.
-    pub fn new(id: &Uuid) -> Self {
-        let mut text = [b'"'; Hyphenated::LENGTH + 2];
-        id.hyphenated().encode_lower(&mut text[1..=Hyphenated::LENGTH]);
-        IdText(text)
-    }
-
-    /// With its quotes.
-    pub fn bytes(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-/// The text of a result, wherever it is kept.
-pub trait Body {
-    /// Bytes of JSON text.
-    fn size(&self) -> usize;
-    /// Writes exactly those.
-    fn write_to(&self, out: &mut impl Parts);
-}
-
-impl Body for &[u8] {
-    fn size(&self) -> usize {
-        self.len()
-    }
-    fn write_to(&self, out: &mut impl Parts) {
-        out.bytes(self);
-    }
-}
-
-impl Body for Answer {
-    fn size(&self) -> usize {
-        self.len()
-    }
-    fn write_to(&self, out: &mut impl Parts) {
-        Answer::write_to(self, out);
-    }
-}
-
-/// The address of a reply: raw JSON texts of both ids, and what the receiver can take.
-pub struct Reply<'a> {
-    /// `invocation_id`, as the receiver knows it.
-    pub invocation_id: &'a [u8],
-    /// `function_id`.
-    pub function_id: &'a [u8],
-    /// Largest message the receiver takes, bytes.
-    pub message_bytes_max: usize,
-    /// What the receiver speaks.
-    pub codec: Codec,
-}
-
-impl Reply<'_> {
-    fn frame_bytes(&self) -> usize {
-        HEAD.len() + self.invocation_id.len() + FUNCTION.len() + self.function_id.len() + TAIL.len()
-    }
-
-    #[inline]
-    fn begin<'o>(&self, outbox: &'o mut Outbox, len: usize) -> &'o mut Outbox {
-        let out = outbox.begin_text(len);
-        out.bytes(HEAD);
-        out.bytes(self.invocation_id);
-        out.bytes(FUNCTION);
-        out.bytes(self.function_id);
-        out
-    }
-
-    /// A result with a body. `written`: the call has changed state, which a refusal must not hide.
-    pub fn result(&self, outbox: &mut Outbox, body: &impl Body, written: bool) {
-        if self.codec == Codec::Msgpack {
-            return self.msgpack(outbox, RESULT, |out| body.write_to(out), Some(written));
-        }
-        let len = self.frame_bytes() + RESULT.len() + body.size();
-        if len > self.message_bytes_max {
-            return self.error(outbox, &too_large(len, self.message_bytes_max, written));
-        }
-        let out = self.begin(outbox, len);
-        out.bytes(RESULT);
-        body.write_to(out);
-        out.bytes(TAIL);
-    }
-
-    /// A result without a body: the function returned nothing.
-    pub fn nothing(&self, outbox: &mut Outbox) {
-        if self.codec == Codec::Msgpack {
-            return self.msgpack(outbox, b"", |_| {}, None);
-        }
-        self.begin(outbox, self.frame_bytes()).bytes(TAIL);
-    }
-
-    /// The message as msgpack. A body that has a bound and is too large, or that msgpack cannot express, becomes an error;
-    /// `bounded` has none or says whether state was changed.
-    fn msgpack(&self, outbox: &mut Outbox, name: &[u8], body: impl FnOnce(&mut Vec<u8>), bounded: Option<bool>) {
-        let mut text = [HEAD, self.invocation_id, FUNCTION, self.function_id, name].concat();
-        body(&mut text);
-        text.bytes(TAIL);
-        let error = match (message_to_msgpack(&text), bounded) {
-            (Ok(message), Some(written)) if message.len() > self.message_bytes_max => {
-                too_large(message.len(), self.message_bytes_max, written)
-            }
-            (Ok(message), _) => return outbox.binary(&message),
-            (Err(error), Some(written)) => not_expressible(&error, written),
-            // Not for what the engine makes itself: its texts are strings.
-            (Err(_), None) => return outbox.text(&text),
-        };
-        self.error(outbox, &error);
-    }
-
-    /// An error of the engine; always small enough.
-    pub fn error(&self, outbox: &mut Outbox, error: &WireError) {
-        self.put_error(outbox, &error_json(error));
-    }
-
-    /// An error object of a function, as JSON text.
-    pub fn error_object(&self, outbox: &mut Outbox, object: &[u8]) {
-        if self.codec == Codec::Msgpack {
-            return self.msgpack(outbox, ERROR, |out| out.bytes(object), Some(false));
-        }
-        let len = self.frame_bytes() + ERROR.len() + object.len();
-        if len > self.message_bytes_max {
-            return self.error(outbox, &too_large(len, self.message_bytes_max, false));
-        }
-        self.put_error(outbox, object);
-    }
-
-    fn put_error(&self, outbox: &mut Outbox, object: &[u8]) {
-        if self.codec == Codec::Msgpack {
-            return self.msgpack(outbox, ERROR, |out| out.bytes(object), None);
-        }
-        let len = self.frame_bytes() + ERROR.len() + object.len();
-        let out = self.begin(outbox, len);
-        out.bytes(ERROR);
-        out.bytes(object);
-        out.bytes(TAIL);
-    }
-}
 
 /// A message of the engine's making, from the JSON text that says the same.
 ///
@@ -187,42 +38,51 @@ pub fn push(outbox: &mut Outbox, codec: Codec, text: &[u8]) {
     }
 }
 
-/// A payload cannot be told to a peer of the other codec.
-pub fn not_expressible(error: &Inexpressible, written: bool) -> WireError {
-    WireError::new(code::NOT_EXPRESSIBLE, format!("{error}{}", applied(written)))
+/// An error object with string `code` and `message`.
+pub enum ErrorObject<'a> {
+    /// As the worker sent it.
+    AsItCame(Value<'a>),
+    /// JSON text: what was missing is filled in.
+    Repaired(String),
 }
 
-fn applied(written: bool) -> &'static str {
-    if written { "; the write was applied" } else { "" }
+impl ErrorObject<'_> {
+    /// The object.
+    pub fn value(&self) -> Value<'_> {
+        match self {
+            ErrorObject::AsItCame(value) => *value,
+            ErrorObject::Repaired(text) => Value::Json(text),
+        }
+    }
 }
 
-fn too_large(len: usize, max: usize, written: bool) -> WireError {
-    let suffix = applied(written);
-    WireError::new(
-        code::PAYLOAD_TOO_LARGE,
-        format!("Result of {len} bytes exceeds what this connection can receive ({max} bytes){suffix}."),
-    )
+/// A worker's error as callers may rely on it.
+///
+/// # Errors
+/// One that has to be repaired, which is done in JSON, has something in it that JSON does not have.
+pub fn complete_error(error: Value<'_>) -> Result<ErrorObject<'_>, Inexpressible> {
+    let (mut code, mut message) = (false, false);
+    if error.is(JsonKind::Object) {
+        error.members(|name, value| match name {
+            "code" => code = value.is(JsonKind::String),
+            "message" => message = value.is(JsonKind::String),
+            _ => {}
+        });
+    }
+    if code && message {
+        return Ok(ErrorObject::AsItCame(error));
+    }
+    let repaired = repaired(&error.to_json()?);
+    Ok(ErrorObject::Repaired(String::from_utf8_lossy(&repaired).into_owned()))
 }
 
-/// `{"code":…,"message":…}`.
-pub fn error_json(error: &WireError) -> Vec<u8> {
-    let mut object = Vec::with_capacity(64 + error.message.len());
-    object.extend_from_slice(b"{\"code\":");
-    json::write_string(&mut object, error.code);
-    object.extend_from_slice(b",\"message\":");
-    json::write_string(&mut object, &error.message);
-    object.push(b'}');
-    object
-}
-
-/// A worker's error as callers may rely on it: an object with string `code` and `message`.
-pub fn complete_error(raw: &str) -> Cow<'_, [u8]> {
+fn repaired(raw: &str) -> Vec<u8> {
     let (mut code, mut message, mut stacktrace) = (None, None, None);
     if json::kind(raw) != JsonKind::Object {
         let mut object = b"{\"code\":\"UNKNOWN\",\"message\":".to_vec();
         json::write_string(&mut object, raw);
         object.push(b'}');
-        return Cow::Owned(object);
+        return object;
     }
     if let Ok(mut members) = Members::new(raw, JSON_DEPTH_MAX) {
         while let Ok(Some(member)) = members.next() {
@@ -235,9 +95,6 @@ pub fn complete_error(raw: &str) -> Cow<'_, [u8]> {
             *field = Some(member.value).filter(|value| json::kind(value) == JsonKind::String);
         }
     }
-    if code.is_some() && message.is_some() {
-        return Cow::Borrowed(raw.as_bytes());
-    }
     let mut object = b"{\"code\":".to_vec();
     object.extend_from_slice(code.unwrap_or("\"UNKNOWN\"").as_bytes());
     object.extend_from_slice(b",\"message\":");
@@ -247,7 +104,7 @@ pub fn complete_error(raw: &str) -> Cow<'_, [u8]> {
         object.extend_from_slice(stacktrace.as_bytes());
     }
     object.push(b'}');
-    Cow::Owned(object)
+    object
 }
 
 /// Replies that waited for their writes (whole frames of this module's making) as the same number of errors.
@@ -257,14 +114,14 @@ pub fn fail_held(held: &mut Outbox, error: &WireError) -> Outbox {
     let mut rest = bytes.as_slice();
     while let Some((message, after)) = ws::split_frame(rest) {
         rest = after;
-        let codec = if msgpack::is_map(message) { Codec::Msgpack } else { Codec::Json };
-        let text = match codec {
-            Codec::Json => std::str::from_utf8(message).ok().map(Cow::Borrowed),
-            Codec::Msgpack => transcode::to_json(message).ok().map(Cow::Owned),
+        let message = match msgpack::is_map(message) {
+            true => Some(Value::Msgpack(message)),
+            false => std::str::from_utf8(message).ok().map(Value::Json),
         };
-        let Some(Ok(envelope)) = text.as_deref().map(Envelope::read) else { continue };
+        let Some(Ok(envelope)) = message.map(Envelope::read) else { continue };
         if let (Some(invocation_id), Some(function_id)) = (envelope.invocation_id, envelope.function_id) {
-            let (invocation_id, function_id) = (invocation_id.as_bytes(), function_id.as_bytes());
+            let codec = invocation_id.codec();
+            let (invocation_id, function_id) = (Id::new(invocation_id, codec), Id::new(function_id, codec));
             Reply { invocation_id, function_id, message_bytes_max: usize::MAX, codec }.error(&mut failed, error);
         }
     }
@@ -274,10 +131,10 @@ pub fn fail_held(held: &mut Outbox, error: &WireError) -> Outbox {
 /// What an invocation came to, borrowed from where it happened.
 #[derive(Debug, Clone, Copy)]
 pub enum Settlement<'a> {
-    /// JSON text of the result, or none.
-    Result(Option<&'a [u8]>),
-    /// JSON text of a complete error object.
-    ErrorObject(&'a [u8]),
+    /// The result, or none.
+    Result(Option<Value<'a>>),
+    /// A complete error object.
+    ErrorObject(Value<'a>),
     /// The engine's own error.
     Error(&'a WireError),
 }
@@ -290,12 +147,12 @@ pub fn deliver(core: &Core, router: &mut impl Router, id: &InvocationId, pending
         }
         Caller::Http(exchange) => router.respond(core, exchange, outcome),
         Caller::Worker { peer, own_id } => {
-            let text = IdText::new(id);
+            let (text, codec) = (IdText::new(id), peer.codec());
             let reply = Reply {
-                invocation_id: own_id.as_ref().map_or(text.bytes(), |own| own.as_bytes()),
-                function_id: pending.function.id_json.as_bytes(),
+                invocation_id: own_id.as_ref().map_or_else(|| text.id(codec), |own| Id::new(Value::Json(own), codec)),
+                function_id: Id::new(Value::Json(&pending.function.id_json), codec),
                 message_bytes_max: peer.message_bytes_max.load(Ordering::Relaxed),
-                codec: peer.codec(),
+                codec,
             };
             let Some(outbox) = router.outbox(peer.session, None) else { return };
             write(&reply, outbox, outcome);
@@ -315,28 +172,55 @@ pub fn give_up_if_flooded(core: &Core, router: &mut impl Router, session: Sessio
 /// Writes a reply in the form its outcome has.
 pub fn write(reply: &Reply<'_>, outbox: &mut Outbox, outcome: Settlement<'_>) {
     match outcome {
-        Settlement::Result(Some(body)) => reply.result(outbox, &body, false),
+        Settlement::Result(Some(result)) => reply.result(outbox, result, false),
         Settlement::Result(None) => reply.nothing(outbox),
         Settlement::ErrorObject(object) => reply.error_object(outbox, object),
         Settlement::Error(error) => reply.error(outbox, error),
     }
 }
 
-/// The same, kept.
+/// The same, kept for those who read JSON: an error where that cannot express it.
 pub fn owned(outcome: Settlement<'_>) -> Outcome {
     match outcome {
-        Settlement::Result(body) => Outcome::Result(body.map(Into::into)),
-        Settlement::ErrorObject(object) => Outcome::WorkerError(String::from_utf8_lossy(object).into()),
+        Settlement::Result(None) => Outcome::Result(None),
+        Settlement::Result(Some(result)) => match result.to_json() {
+            Ok(text) => Outcome::Result(Some(text.into())),
+            Err(error) => Outcome::Error(not_expressible(&error.within("result"), false)),
+        },
+        Settlement::ErrorObject(Value::Json(object)) => Outcome::WorkerError(object.into()),
+        Settlement::ErrorObject(object) => Outcome::WorkerError(error_strings(object)),
         Settlement::Error(error) => Outcome::Error(error.clone()),
     }
+}
+
+/// All of an error that is looked at outside workers, as JSON text.
+fn error_strings(error: Value<'_>) -> Box<str> {
+    const NAMES: [&str; 3] = ["code", "message", "stacktrace"];
+    let mut strings = [const { None }; NAMES.len()];
+    error.members(|name, value| {
+        if let Some(at) = NAMES.iter().position(|known| *known == name) {
+            strings[at] = value.string().map(Cow::into_owned);
+        }
+    });
+    let mut object = Vec::new();
+    for (name, string) in NAMES.iter().zip(strings) {
+        if let Some(string) = string {
+            object.push(if object.is_empty() { b'{' } else { b',' });
+            json::write_string(&mut object, name);
+            object.push(b':');
+            json::write_string(&mut object, &string);
+        }
+    }
+    object.push(b'}');
+    String::from_utf8(object).unwrap_or_default().into()
 }
 
 impl Outcome {
     /// The same, borrowed.
     pub fn settlement(&self) -> Settlement<'_> {
         match self {
-            Outcome::Result(body) => Settlement::Result(body.as_deref()),
-            Outcome::WorkerError(object) => Settlement::ErrorObject(object.as_bytes()),
+            Outcome::Result(result) => Settlement::Result(result.as_deref().map(Value::Json)),
+            Outcome::WorkerError(object) => Settlement::ErrorObject(Value::Json(object)),
             Outcome::Error(error) => Settlement::Error(error),
         }
     }
@@ -346,6 +230,7 @@ impl Outcome {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::error::code;
 
     /// What waits, as JSON text; each with its opcode.
     fn waiting(outbox: &mut Outbox) -> Vec<(u8, String)> {
@@ -366,9 +251,10 @@ mod tests {
     #[test]
     fn replies_that_cannot_be_given_become_errors_in_their_codec() {
         let mut held = Outbox::default();
-        for (codec, id) in [(Codec::Json, &b"\"a\""[..]), (Codec::Msgpack, b"\"b\""), (Codec::Json, b"\"c\"")] {
-            let reply = Reply { invocation_id: id, function_id: b"\"f\"", message_bytes_max: 1000, codec };
-            reply.result(&mut held, &&b"{\"old_value\":null}"[..], true);
+        for (codec, id) in [(Codec::Json, "\"a\""), (Codec::Msgpack, "\"b\""), (Codec::Json, "\"c\"")] {
+            let [invocation_id, function_id] = [id, "\"f\""].map(|id| Id::new(Value::Json(id), codec));
+            let reply = Reply { invocation_id, function_id, message_bytes_max: 1000, codec };
+            reply.result(&mut held, Value::Json("{\"old_value\":null}"), true);
         }
         let mut failed = fail_held(&mut held, &WireError::new(code::STORAGE_FAILED, "why"));
         let error = |id| {

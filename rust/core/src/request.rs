@@ -1,19 +1,18 @@
 //! `invokefunction` on its way to the worker that executes it.
 
-use crate::codec::Codec;
+use crate::codec::{Codec, Value};
 use crate::core::Core;
 use crate::dispatch::Router;
 use crate::error::{WireError, code};
 use crate::invocation::InvocationId;
 use crate::message::Envelope;
 use crate::outbox::Outbox;
-use crate::outcome::{IdText, message_to_msgpack, not_expressible};
 use crate::parts::Parts;
 use crate::peer::Peer;
 use crate::registry::Function;
-use std::ops::Range;
+use crate::reply::{Id, IdText, not_expressible};
+use std::borrow::Cow;
 use std::sync::atomic::Ordering;
-use uuid::Uuid;
 
 /// Sends a request to the worker that is to execute it. On an error nothing was sent.
 pub(crate) fn send(
@@ -54,111 +53,114 @@ pub(crate) fn check_size(request: &Request<'_>, callee: &Peer) -> Result<(), Wir
     ))
 }
 
-/// `invokefunction` as the executing worker sees it.
+/// What stands around the members of a request.
+struct Frame {
+    /// Bytes in front of `head`.
+    first: usize,
+    /// Up to the invocation id.
+    head: &'static [u8],
+    /// Up to the function id.
+    function: &'static [u8],
+    /// In front of each member.
+    names: [&'static [u8]; 4],
+    /// Behind the last one.
+    tail: &'static [u8],
+}
+
+static JSON: Frame = Frame {
+    first: 0,
+    head: b"{\"type\":\"invokefunction\",\"invocation_id\":",
+    function: b",\"function_id\":",
+    names: [b",\"data\":", b",\"metadata\":", b",\"traceparent\":", b",\"baggage\":"],
+    tail: b"}",
+};
+/// The map's own first byte, which counts the members, comes before it.
+static MSGPACK: Frame = Frame {
+    first: 1,
+    head: b"\xa4type\xaeinvokefunction\xadinvocation_id",
+    function: b"\xabfunction_id",
+    names: [b"\xa4data", b"\xa8metadata", b"\xabtraceparent", b"\xa7baggage"],
+    tail: b"",
+};
+/// Where [`Request::new`] says that something is which the worker's codec does not have.
+const PLACES: [&str; 4] = ["data", "metadata", "traceparent", "baggage"];
+
+/// `invokefunction` as the executing worker sees it, in its codec.
 pub struct Request<'a> {
-    /// The whole message with an id of zeros, for a worker that speaks msgpack.
-    msgpack: Option<Vec<u8>>,
-    function_id: &'a str,
-    data: &'a str,
-    metadata: Option<&'a str>,
-    traceparent: Option<&'a str>,
-    baggage: Option<&'a str>,
+    codec: Codec,
+    function_id: Id<'a>,
+    /// `data`, `metadata`, `traceparent`, `baggage`.
+    members: [Option<Cow<'a, [u8]>>; 4],
+    /// Bytes of the message, whatever its id.
+    size: usize,
 }
 
 impl<'a> Request<'a> {
-    const HEAD: &'static [u8] = b"{\"type\":\"invokefunction\",\"invocation_id\":";
-    const FUNCTION: &'static [u8] = b",\"function_id\":";
-    const DATA: &'static [u8] = b",\"data\":";
-    const METADATA: &'static [u8] = b",\"metadata\":";
-    const TRACEPARENT: &'static [u8] = b",\"traceparent\":";
-    const BAGGAGE: &'static [u8] = b",\"baggage\":";
-    const ID_BYTES: usize = 38;
-    /// Where the id lies in msgpack: behind the head of the map, `type` and its value, `invocation_id` and the head of a string.
-    const MSGPACK_ID: Range<usize> = 37..73;
-
-    /// JSON, from a message.
-    pub(crate) fn new(envelope: &Envelope<'a>, function: &'a Function) -> Self {
-        Request {
-            msgpack: None,
-            function_id: &function.id_json,
-            data: envelope.data(),
-            metadata: Envelope::non_null(envelope.metadata),
-            traceparent: Envelope::string_or_absent(envelope.traceparent),
-            baggage: Envelope::string_or_absent(envelope.baggage),
-        }
-    }
-
-    /// From JSON texts.
-    pub(crate) fn from_parts(
-        function: &'a Function,
-        data: &'a str,
-        metadata: Option<&'a str>,
-        traceparent: Option<&'a str>,
-        baggage: Option<&'a str>,
-    ) -> Self {
-        Request { msgpack: None, function_id: &function.id_json, data, metadata, traceparent, baggage }
-    }
-
-    /// The same in the codec of its receiver.
+    /// From `data` (which is always there), `metadata`, `traceparent`, `baggage`; they go on as they came if the worker speaks their codec.
     ///
     /// # Errors
     /// `not_expressible`.
-    pub(crate) fn encoded(mut self, codec: Codec) -> Result<Self, WireError> {
-        if codec == Codec::Msgpack {
-            let mut text = Vec::with_capacity(self.size());
-            self.write_to(&mut text, &Uuid::nil());
-            self.msgpack = Some(message_to_msgpack(&text).map_err(|error| not_expressible(&error, false))?);
+    #[inline]
+    pub(crate) fn new(
+        codec: Codec,
+        function: &'a Function,
+        members: [Option<Value<'a>>; 4],
+    ) -> Result<Self, WireError> {
+        let function_id = Id::new(Value::Json(&function.id_json), codec);
+        let frame = frame(codec);
+        let size = frame.first + frame.head.len() + IdText::LEN + frame.function.len() + function_id.len();
+        let mut request = Request { codec, function_id, members: [const { None }; 4], size: size + frame.tail.len() };
+        for (at, member) in members.into_iter().enumerate() {
+            let Some(member) = member else { continue };
+            let encoded = member.encoded(codec);
+            let encoded = encoded.map_err(|error| not_expressible(&error.within(PLACES[at]), false))?;
+            request.size += frame.names[at].len() + encoded.len();
+            request.members[at] = Some(encoded);
         }
-        Ok(self)
+        Ok(request)
     }
 
-    fn optional(&self) -> [(&'static [u8], Option<&'a str>); 3] {
-        [(Self::METADATA, self.metadata), (Self::TRACEPARENT, self.traceparent), (Self::BAGGAGE, self.baggage)]
+    /// From a message.
+    pub(crate) fn of(codec: Codec, envelope: &Envelope<'a>, function: &'a Function) -> Result<Self, WireError> {
+        let members = [
+            Some(envelope.data()),
+            Envelope::non_null(envelope.metadata),
+            Envelope::string_or_absent(envelope.traceparent),
+            Envelope::string_or_absent(envelope.baggage),
+        ];
+        Self::new(codec, function, members)
     }
 
     /// Bytes of the message.
     pub fn size(&self) -> usize {
-        if let Some(message) = &self.msgpack {
-            return message.len();
-        }
-        let optional: usize =
-            self.optional().iter().filter_map(|(name, value)| value.map(|value| name.len() + value.len())).sum();
-        Self::HEAD.len()
-            + Self::ID_BYTES
-            + Self::FUNCTION.len()
-            + self.function_id.len()
-            + Self::DATA.len()
-            + self.data.len()
-            + optional
-            + 1
+        self.size
     }
 
     fn write(&self, outbox: &mut Outbox, id: &InvocationId) {
-        match &self.msgpack {
-            None => self.write_to(outbox.begin_text(self.size()), id),
-            Some(message) => {
-                let mut message = message.clone();
-                if let Some(zeros) = message.get_mut(Self::MSGPACK_ID) {
-                    id.hyphenated().encode_lower(zeros);
-                }
-                outbox.binary(&message);
-            }
+        let frame = frame(self.codec);
+        let out = outbox.begin_message(self.codec, self.size);
+        if self.codec == Codec::Msgpack {
+            // At most seven members.
+            out.bytes(&[0x83 + self.members.iter().flatten().count() as u8]);
         }
-    }
-
-    fn write_to(&self, out: &mut impl Parts, id: &InvocationId) {
-        out.bytes(Self::HEAD);
-        out.bytes(IdText::new(id).bytes());
-        out.bytes(Self::FUNCTION);
-        out.bytes(self.function_id.as_bytes());
-        out.bytes(Self::DATA);
-        out.bytes(self.data.as_bytes());
-        for (name, value) in self.optional() {
-            if let Some(value) = value {
+        out.bytes(frame.head);
+        IdText::new(id).id(self.codec).write_to(out);
+        out.bytes(frame.function);
+        self.function_id.write_to(out);
+        for (name, member) in frame.names.iter().zip(&self.members) {
+            if let Some(member) = member {
                 out.bytes(name);
-                out.bytes(value.as_bytes());
+                out.bytes(member);
             }
         }
-        out.bytes(b"}");
+        out.bytes(frame.tail);
+    }
+}
+
+#[inline]
+fn frame(codec: Codec) -> &'static Frame {
+    match codec {
+        Codec::Json => &JSON,
+        Codec::Msgpack => &MSGPACK,
     }
 }

@@ -1,6 +1,6 @@
 //! One connection's protocol state: bytes in, messages served, replies in outboxes. Knows no socket.
 
-use crate::codec::{Codec, msgpack};
+use crate::codec::{Codec, Value, msgpack};
 use crate::core::{Core, Counters};
 use crate::dispatch::{Dispatch, Router};
 use crate::limits::SHARE_MESSAGES_MAX;
@@ -128,7 +128,7 @@ impl<R: Router> Inbound<'_, R> {
             Message::Binary(bytes) if is_telemetry(bytes) => return self.telemetry(bytes),
             Message::Binary(bytes) if msgpack::is_map(bytes) => {
                 peer.note_codec(Codec::Msgpack);
-                *self.awaited = Dispatch { core: self.core, router: self.router, peer }.msgpack_message(bytes);
+                *self.awaited = Dispatch { core: self.core, router: self.router, peer }.message(Value::Msgpack(bytes));
                 return;
             }
             Message::Binary(bytes) => simdutf8::basic::from_utf8(bytes).ok(),
@@ -136,7 +136,9 @@ impl<R: Router> Inbound<'_, R> {
         peer.note_codec(Codec::Json);
         match text {
             Some("") => {}
-            Some(text) => *self.awaited = Dispatch { core: self.core, router: self.router, peer }.message(text),
+            Some(text) => {
+                *self.awaited = Dispatch { core: self.core, router: self.router, peer }.message(Value::Json(text));
+            }
             None => Counters::add(&self.core.counters.messages_ignored, 1),
         }
     }

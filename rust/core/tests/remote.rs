@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use iii_fast_core::calls::{Call, Wake};
+use iii_fast_core::codec::Value;
 use iii_fast_core::core::Core;
 use iii_fast_core::dispatch::Router;
 use iii_fast_core::http::ExchangeId;
@@ -114,8 +115,8 @@ impl Played {
 
     fn call(&mut self, call: StateCall, data: &str) -> Result<(), String> {
         let remote = self.core.remote.as_ref().unwrap();
-        let caller = || Caller::worker(&self.peer, "\"1\"", "\"f\"");
-        self.pipeline.submit(&self.core, remote, caller, call, data).map_err(|error| error.to_string())
+        let caller = || Caller::worker(&self.peer, Value::Json("\"1\""), Value::Json("\"f\""));
+        self.pipeline.submit(&self.core, remote, caller, call, Value::Json(data)).map_err(|error| error.to_string())
     }
 
     fn lost(&mut self, reason: &str) -> bool {
@@ -279,7 +280,10 @@ fn what_the_control_plane_has_forgotten_is_not_settled() {
     for ticket in [1, 2] {
         let remote = played.core.remote.as_ref().unwrap();
         let data = r#"{"scope":"s","key":"k"}"#;
-        played.pipeline.submit(&played.core, remote, || Caller::Control(ticket), StateCall::Get, data).unwrap();
+        played
+            .pipeline
+            .submit(&played.core, remote, || Caller::Control(ticket), StateCall::Get, Value::Json(data))
+            .unwrap();
     }
     played.pipeline.forget(1);
     played.sent();

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use iii_fast_core::codec::{Codec, Value};
 use iii_fast_core::error::WireError;
 use iii_fast_core::limits::SHARE_BYTES_MIN;
 use iii_fast_core::log::Log;
@@ -16,10 +17,10 @@ fn state() -> State {
 /// The JSON of `result`, or none.
 fn call(state: &State, function_id: &str, data: &str) -> Result<Option<String>, WireError> {
     let call = StateCall::from_function_id(function_id).unwrap();
-    let served = serve(state, call, data)?;
+    let served = serve(state, call, Value::Json(data))?;
     let mut result = Vec::new();
-    served.answer.write_to(&mut result);
-    assert_eq!(served.answer.len(), result.len());
+    served.answer.write_to(Codec::Json, &mut result);
+    assert_eq!(served.answer.len(Codec::Json), result.len());
     assert_eq!(served.answer.is_absent(), result.is_empty());
     Ok(Some(String::from_utf8(result).unwrap()).filter(|_| !served.answer.is_absent()))
 }
@@ -159,7 +160,7 @@ fn a_served_call_says_what_it_did() {
     let state = state();
     state.watch(Some("s"));
     let did = |function_id: &str, data: &str| {
-        let served = serve(&state, StateCall::from_function_id(function_id).unwrap(), data).unwrap();
+        let served = serve(&state, StateCall::from_function_id(function_id).unwrap(), Value::Json(data)).unwrap();
         (served.receipt.is_some(), served.noted)
     };
     let key = r#"{"scope":"s","key":"k"}"#;
@@ -217,8 +218,8 @@ impl Parts for Record {
     fn bytes(&mut self, bytes: &[u8]) {
         self.0.push((false, bytes.len()));
     }
-    fn shared(&mut self, bytes: &Arc<[u8]>) {
-        self.0.push((true, bytes.len()));
+    fn shared(&mut self, bytes: &Arc<[u8]>, from: usize) {
+        self.0.push((true, bytes.len() - from));
     }
 }
 
@@ -228,7 +229,10 @@ fn large_values_are_shared_with_the_reply() {
     for (len, shared) in [(SHARE_BYTES_MIN - 1, false), (SHARE_BYTES_MIN, true)] {
         state.set("s", "k", Stored::new(&"1".repeat(len)), None).unwrap();
         let mut record = Record::default();
-        serve(&state, StateCall::Get, r#"{"scope":"s","key":"k"}"#).unwrap().answer.write_to(&mut record);
+        serve(&state, StateCall::Get, Value::Json(r#"{"scope":"s","key":"k"}"#))
+            .unwrap()
+            .answer
+            .write_to(Codec::Json, &mut record);
         assert_eq!(record.0, [(shared, len)]);
     }
 }

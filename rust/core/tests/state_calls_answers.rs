@@ -6,9 +6,10 @@ mod calls_support;
 use std::sync::Arc;
 
 use calls_support::{Api, NOW};
+use iii_fast_core::codec::{Codec, Value};
 use iii_fast_core::limits::SHARE_BYTES_MIN;
 use iii_fast_core::parts::Parts;
-use iii_fast_core::state::Quotas;
+use iii_fast_core::state::{Quotas, StateCall, serve};
 
 const KEY: &str = r#"{"scope":"s","key":"k"}"#;
 
@@ -135,8 +136,8 @@ struct Shared(Vec<usize>);
 
 impl Parts for Shared {
     fn bytes(&mut self, _: &[u8]) {}
-    fn shared(&mut self, bytes: &Arc<[u8]>) {
-        self.0.push(bytes.len());
+    fn shared(&mut self, bytes: &Arc<[u8]>, from: usize) {
+        self.0.push(bytes.len() - from);
     }
 }
 
@@ -156,9 +157,24 @@ fn large_values_are_shared_with_every_answer() {
         ("transact", &ops, 2),
     ] {
         let mut shared = Shared::default();
-        api.serve(function, data).unwrap().answer.write_to(&mut shared);
+        api.serve(function, data).unwrap().answer.write_to(Codec::Json, &mut shared);
         assert_eq!(shared.0, vec![large.len(); times], "{function}");
     }
+}
+
+#[test]
+fn large_values_in_msgpack_are_shared_without_what_marks_them() {
+    let api = Api::new();
+    let large = [b"\xc5\xff\xff".as_slice(), &vec![7; 0xffff]].concat();
+    let data = [b"\x83\xa5scope\xa1s\xa3key\xa1k\xa5value".as_slice(), &large].concat();
+    serve(&api.0, StateCall::Set, Value::Msgpack(&data)).unwrap();
+    let place = Value::Msgpack(b"\x82\xa5scope\xa1s\xa3key\xa1k");
+    let answer = serve(&api.0, StateCall::Get, place).unwrap().answer;
+    let (mut shared, mut bytes) = (Shared::default(), Vec::new());
+    answer.write_to(Codec::Msgpack, &mut shared);
+    answer.write_to(Codec::Msgpack, &mut bytes);
+    assert_eq!((shared.0, bytes.len()), (vec![large.len()], answer.len(Codec::Msgpack)));
+    assert!(bytes == large);
 }
 
 #[test]

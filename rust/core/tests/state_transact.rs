@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use iii_fast_core::codec::Value;
 use iii_fast_core::log::Log;
 use iii_fast_core::state::{
     Check, Condition, Expiry, OpResult, Quotas, State, Stored, TransactAction, TransactOp, Transacted, Transaction,
@@ -113,7 +114,7 @@ fn compare_and_set_is_won_by_one() {
                             break;
                         }
                         let (expected, new) = (value.to_string(), Stored::new(&(value + 1).to_string()));
-                        let condition = Condition::Equals(&expected);
+                        let condition = Condition::Equals(Value::Json(&expected));
                         if state.compare_and_set("s", "k", new, &condition, None).unwrap().outcome.swapped {
                             won.fetch_add(1, Ordering::Relaxed);
                         }

@@ -50,7 +50,7 @@ pub enum JournalError {
         what: String,
     },
     /// A format that this engine does not know.
-    #[error("{}: a newer engine wrote this file (byte {offset}: {what}); use that engine", .file.display())]
+    #[error("{}: another version of the engine wrote this file (byte {offset}: {what}); use that one", .file.display())]
     Newer {
         /// The file.
         file: PathBuf,

@@ -70,7 +70,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Whether it is no damage but the work of a newer engine.
+    /// Whether it is no damage but the work of another version of the engine.
     pub fn is_newer(&self) -> bool {
         matches!(self, Reason::NewerFormat(_) | Reason::NewerRecord { .. })
     }

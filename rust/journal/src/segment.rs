@@ -7,8 +7,8 @@ use crc32c::crc32c;
 pub const HEADER_BYTES: usize = 32;
 
 const MAGIC: &[u8; 8] = b"IIIFASTJ";
-/// The only version of the format so far.
-pub(crate) const VERSION: u32 = 1;
+/// The only version of the format that is known.
+pub(crate) const VERSION: u32 = 2;
 
 /// The file whose first record is at `first`.
 pub fn name(first: u64) -> String {

@@ -53,7 +53,7 @@ pub struct Damage {
 /// files have changed underneath.
 ///
 /// # Errors
-/// When files cannot be read, a newer engine wrote them, or `progress` ends it. Damage is no error, but part of the report.
+/// When files cannot be read, another version of the engine wrote them, or `progress` ends it. Damage is no error, but part of the report.
 pub fn verify(directory: &Path, progress: Progress<'_>) -> Result<Report, JournalError> {
     let files = Directory::new(directory);
     for _ in 0..TRIES {

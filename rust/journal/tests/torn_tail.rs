@@ -196,7 +196,7 @@ fn what_a_newer_engine_wrote_is_refused_whatever_is_asked() {
     record::encode(newer_kind.get_mut(&last).unwrap(), 32, first, |_| {});
     let mut newer_format = contents.clone();
     let mut header = iii_fast_journal::segment::header(first);
-    header[8] = 2;
+    header[8] = 3;
     let checksum = crc32c(&header[..24]);
     header[24..28].copy_from_slice(&checksum.to_le_bytes());
     newer_format.get_mut(&last).unwrap()[..32].copy_from_slice(&header);

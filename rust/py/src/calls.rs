@@ -38,7 +38,7 @@ fn call_tuple(py: Python<'_>, call: Call) -> PyResult<Bound<'_, PyTuple>> {
         }
         Call::Settled { ticket, outcome } => match outcome {
             Outcome::Result(body) => {
-                let body = body.map(|body| PyBytes::new(py, &body));
+                let body = body.map(|body| bytes(py, &body));
                 ("settled", ticket, body).into_pyobject(py)
             }
             Outcome::WorkerError(object) => ("failed_object", ticket, bytes(py, &object)).into_pyobject(py),

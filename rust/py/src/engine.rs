@@ -193,8 +193,10 @@ impl Core {
         }
     }
 
-    fn settle_result(&self, session: u64, invocation_id: &str, function_id: &str, body: Option<&[u8]>) {
-        self.settle(session, invocation_id, function_id, Answered::Result(body.map(Into::into)));
+    fn settle_result(&self, session: u64, invocation_id: &str, function_id: &str, body: Option<&[u8]>) -> PyResult<()> {
+        let body = body.map(|body| text(body, "result")).transpose()?;
+        self.settle(session, invocation_id, function_id, Answered::Result(body));
+        Ok(())
     }
 
     #[pyo3(signature = (session, invocation_id, function_id, code, message, stacktrace))]

@@ -137,9 +137,10 @@ impl Harness {
         Ok(())
     }
 
-    fn settle_result(&self, session: u64, invocation_id: &str, function_id: &str, body: Option<&[u8]>) {
-        let answered = Answered::Result(body.map(Into::into));
+    fn settle_result(&self, session: u64, invocation_id: &str, function_id: &str, body: Option<&[u8]>) -> PyResult<()> {
+        let answered = Answered::Result(body.map(text).transpose()?);
         self.0.lock().settle(SessionId::from_number(session), invocation_id, function_id, &answered);
+        Ok(())
     }
 }
 

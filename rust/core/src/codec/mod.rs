@@ -3,6 +3,9 @@
 pub mod json;
 pub mod msgpack;
 pub mod transcode;
+mod value;
+
+pub use value::{Kept, Kind, Value};
 
 /// How a message, and all in it, is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use super::request;
 use super::response::{self, Delivery};
 use super::service::ExchangeId;
 use crate::calls::Call;
-use crate::codec::json::{self, JsonKind, Members};
+use crate::codec::Value;
 use crate::core::Core;
 use crate::dispatch::Router;
 use crate::limits::HttpLimits;
@@ -18,6 +18,7 @@ use crate::outbox::Outbox;
 use crate::outcome::Settlement;
 use crate::parts::Parts;
 use crate::peer::SessionId;
+use crate::reply::not_expressible;
 
 /// One pass over one connection, with all that serving it needs.
 pub struct Turn<'a, R: Router> {
@@ -320,10 +321,15 @@ impl Connection {
     /// The function has come to an end.
     pub fn settled<R: Router>(&mut self, id: ExchangeId, outcome: Settlement<'_>, turn: &mut Turn<'_, R>) {
         match outcome {
-            Settlement::Result(result) => {
-                let result = result.and_then(|result| std::str::from_utf8(result).ok());
-                self.finish(id, turn, |out, how, notes| response::write_result(out, result, false, how, notes));
-            }
+            Settlement::Result(result) => match result.map(Value::to_json).transpose() {
+                Ok(result) => self.finish(id, turn, |out, how, notes| {
+                    response::write_result(out, result.as_deref(), false, how, notes);
+                }),
+                Err(error) => {
+                    let error = not_expressible(&error.within("result"), false);
+                    self.answer(id, &Answer::Refused(failed(&error)), turn);
+                }
+            },
             Settlement::Error(error) => self.answer(id, &Answer::Refused(failed(error)), turn),
             Settlement::ErrorObject(object) => self.answer(id, &Answer::Refused(of_worker(object)), turn),
         }
@@ -425,20 +431,17 @@ fn note<R: Router>(turn: &Turn<'_, R>, notes: impl IntoIterator<Item = String>) 
 }
 
 /// A worker's error: an object with string `code` and `message`.
-fn of_worker(object: &[u8]) -> Refusal {
+fn of_worker(object: Value<'_>) -> Refusal {
     let (mut code, mut message) = (String::new(), String::new());
-    let text = String::from_utf8_lossy(object);
-    if let Ok(mut members) = Members::new(&text, usize::MAX) {
-        while let Ok(Some(member)) = members.next() {
-            let field = match () {
-                () if member.key_is("code") => &mut code,
-                () if member.key_is("message") => &mut message,
-                () => continue,
-            };
-            if json::kind(member.value) == JsonKind::String {
-                *field = json::unescape(member.value).unwrap_or_default().into_owned();
-            }
+    object.members(|name, value| {
+        let field = match name {
+            "code" => &mut code,
+            "message" => &mut message,
+            _ => return,
+        };
+        if let Some(string) = value.string() {
+            *field = string.into_owned();
         }
-    }
+    });
     Refusal::with_code(500, code, message)
 }

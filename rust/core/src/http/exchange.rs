@@ -5,6 +5,7 @@ use super::refusal::Refusal;
 use super::routes::Route;
 use super::service::ExchangeId;
 use crate::calls::{Call, Requested};
+use crate::codec::Value;
 use crate::dispatch::{self, Router};
 use crate::error::{WireError, code};
 use crate::invocation::{CallerRef, InvocationId};
@@ -86,8 +87,8 @@ impl Exchange {
             return Err(dispatch::not_found(function_id));
         };
         let callee = function.peer.clone();
-        let request = Request::from_parts(&function, data, metadata.as_deref(), None, None);
-        let request = request.encoded(callee.codec())?;
+        let members = [Some(Value::Json(data)), metadata.as_deref().map(Value::Json), None, None];
+        let request = Request::new(callee.codec(), &function, members)?;
         request::check_size(&request, &callee)?;
         let caller = CallerRef::Http(self.id);
         let begun = turn.core.invocations.begin(None, "", &caller, function.clone());

@@ -3,6 +3,7 @@
 use crate::codec::json::write_string;
 use crate::error::{WireError, code};
 use crate::log::record::{self, Broken, Op, kind};
+use crate::state::Stored;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -200,7 +201,13 @@ fn change(position: u64, op: &Op<'_>, filter: Filter<'_>) -> Option<Vec<u8>> {
     }
     if let Op::Set { value, expires_at, .. } = *op {
         out.extend_from_slice(b",\"value\":");
-        out.extend_from_slice(value);
+        match Stored::json_text(value) {
+            Ok(text) => out.extend_from_slice(&text),
+            Err(problem) => {
+                out.extend_from_slice(b"null,\"not_expressible\":");
+                write_string(&mut out, &problem.within("value").to_string());
+            }
+        }
         if let Some(expires_at) = expires_at {
             out.extend_from_slice(format!(",\"expires_at\":{expires_at}").as_bytes());
         }

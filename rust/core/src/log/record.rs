@@ -8,8 +8,8 @@ use crate::state::Stored;
 /// Bytes before the body.
 pub const HEAD_BYTES: usize = 20;
 
-/// The only version of every kind so far.
-pub const VERSION: u8 = 1;
+/// The only version of every kind that is known: since it values may be msgpack.
+pub const VERSION: u8 = 2;
 
 /// What a record is.
 pub mod kind {
@@ -152,7 +152,7 @@ fn encode_op(out: &mut Vec<u8>, op: &Op<'_, &Stored>) {
             if let Some(expires_at) = expires_at {
                 out.extend_from_slice(&expires_at.to_le_bytes());
             }
-            put_bytes(out, value.bytes());
+            put_bytes(out, value.raw());
         }
         Op::Delete { scope, key } => put_names(out, 2, scope, key),
         Op::Expire { scope, key } => put_names(out, 3, scope, key),
@@ -173,7 +173,7 @@ pub fn put_entry(out: &mut Vec<u8>, entry: &SnapshotEntry<'_, &Stored>) {
     }
     put_varint(out, entry.version);
     put_varint(out, entry.seq);
-    put_bytes(out, entry.value.bytes());
+    put_bytes(out, entry.value.raw());
 }
 
 fn put_names(out: &mut Vec<u8>, tag: u8, scope: &str, key: &str) {

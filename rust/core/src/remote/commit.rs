@@ -124,7 +124,7 @@ pub(super) fn send(
         };
         let seq = created.or(key.place.seq).unwrap_or_default();
         command.arg("S").arg(key.scope).arg(key.key).number(position).number(seq);
-        command.number(key.expires_at.unwrap_or(0)).arg(if created.is_some() { "1" } else { "0" }).arg(value.bytes());
+        command.number(key.expires_at.unwrap_or(0)).arg(if created.is_some() { "1" } else { "0" }).arg(value.raw());
     }
     Committing { answer, position, changes: changes(plan, &due, &past, position, cx) }
 }

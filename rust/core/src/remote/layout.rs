@@ -1,5 +1,6 @@
 //! How state lies in Redis (docs/state.md, With Redis). The scripts use the same names.
 
+use crate::codec::Value;
 use crate::state::{Entry, Stored};
 
 /// Before a scope: the hash of its entries.
@@ -14,7 +15,7 @@ pub struct Raw<'a> {
     pub seq: u64,
     /// Unix ms; 0: never.
     pub expires_at: u64,
-    /// JSON text.
+    /// What [`Stored::raw`] is.
     pub value: &'a [u8],
 }
 
@@ -37,9 +38,14 @@ impl<'a> Raw<'a> {
         (self.expires_at != 0).then_some(self.expires_at)
     }
 
+    /// The value, to be looked at; none when it is not UTF-8.
+    pub fn value(&self) -> Option<Value<'a>> {
+        Stored::view(self.value)
+    }
+
     /// The value on its own.
     pub fn stored(&self) -> Stored {
-        Stored::copied(self.value)
+        Stored::restored(self.value)
     }
 
     /// All of it on its own.

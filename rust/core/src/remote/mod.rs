@@ -13,11 +13,14 @@ mod task;
 pub use pipeline::{Pipeline, Progress};
 
 use crate::calls::{Call, Outcome};
+use crate::codec::Value;
+use crate::control::outcome_of;
 use crate::core::Core;
 use crate::dispatch::Router;
 use crate::error::{WireError, code};
-use crate::outcome::{Reply, error_json, give_up_if_flooded};
+use crate::outcome::{Settlement, give_up_if_flooded, owned};
 use crate::peer::Peer;
+use crate::reply::{Id, Reply};
 use crate::state::{Answer, Change};
 use crate::utc;
 use parking_lot::Mutex;
@@ -158,7 +161,7 @@ pub enum Caller {
     Worker {
         /// Which.
         peer: Arc<Peer>,
-        /// Raw JSON texts of invocation id and function id.
+        /// JSON texts of invocation id and function id.
         ids: Box<str>,
         /// Where the second begins.
         split: u32,
@@ -166,11 +169,13 @@ pub enum Caller {
 }
 
 impl Caller {
-    /// A worker with the raw texts of its ids.
-    pub fn worker(peer: &Arc<Peer>, invocation_id: &str, function_id: &str) -> Self {
+    /// A worker with its ids, which are strings.
+    pub fn worker(peer: &Arc<Peer>, invocation_id: Value<'_>, function_id: Value<'_>) -> Self {
+        let (invocation_id, function_id) =
+            (invocation_id.to_json().unwrap_or_default(), function_id.to_json().unwrap_or_default());
         let mut ids = String::with_capacity(invocation_id.len() + function_id.len());
-        ids.push_str(invocation_id);
-        ids.push_str(function_id);
+        ids.push_str(&invocation_id);
+        ids.push_str(&function_id);
         peer.note_awaited();
         Caller::Worker { peer: peer.clone(), ids: ids.into(), split: invocation_id.len() as u32 }
     }
@@ -178,39 +183,35 @@ impl Caller {
 
 /// A result to be told, in the form in which it is at hand.
 enum Told<'r> {
-    Value(&'r [u8]),
+    Value(Value<'r>),
     Answer(Answer, bool),
     Error(WireError),
 }
 
 /// Tells the caller. Those who are gone are told nothing.
-fn tell(core: &Core, router: &mut impl Router, caller: &Caller, result: &Told<'_>) {
+fn tell(core: &Core, router: &mut impl Router, caller: &Caller, result: Told<'_>) {
     match caller {
         Caller::Void => {}
         Caller::Control(ticket) => {
             let outcome = match result {
-                Told::Value(value) => Outcome::Result(Some((*value).into())),
-                Told::Answer(Answer::Absent, _) => Outcome::Result(None),
-                Told::Answer(answer, _) => {
-                    let mut text = Vec::new();
-                    answer.write_to(&mut text);
-                    Outcome::Result(Some(text.into()))
-                }
-                Told::Error(error) => Outcome::Error(error.clone()),
+                Told::Value(value) => owned(Settlement::Result(Some(value))),
+                Told::Answer(mut answer, written) => outcome_of(&mut answer, written),
+                Told::Error(error) => Outcome::Error(error),
             };
             core.calls.push(Call::Settled { ticket: *ticket, outcome });
         }
         Caller::Worker { peer, ids, split } => {
-            let (invocation_id, function_id) = ids.as_bytes().split_at(*split as usize);
+            let (invocation_id, function_id) = ids.split_at(*split as usize);
+            let codec = peer.codec();
+            let [invocation_id, function_id] = [invocation_id, function_id].map(|id| Id::new(Value::Json(id), codec));
             let message_bytes_max = peer.message_bytes_max.load(Ordering::Relaxed);
-            let reply = Reply { invocation_id, function_id, message_bytes_max, codec: peer.codec() };
+            let reply = Reply { invocation_id, function_id, message_bytes_max, codec };
             let Some(outbox) = router.outbox(peer.session, None) else { return };
             let before = outbox.len();
             match result {
                 Told::Value(value) => reply.result(outbox, value, false),
-                Told::Answer(Answer::Absent, _) => reply.nothing(outbox),
-                Told::Answer(answer, written) => reply.result(outbox, answer, *written),
-                Told::Error(error) => reply.error_object(outbox, &error_json(error)),
+                Told::Answer(mut answer, written) => reply.answer(outbox, &mut answer, written),
+                Told::Error(error) => reply.error(outbox, &error),
             }
             let waiting = outbox.len();
             peer.note_answered(waiting - before);

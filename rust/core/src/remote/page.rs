@@ -23,7 +23,8 @@ pub(super) fn read(of: &PageOf<'_>, items: &[Reply<'_>]) -> Result<Page, WireErr
         let (key, raw) = (text(&row[0])?, entry(&row[1])?.ok_or_else(not_ours)?);
         name.clear();
         write_string(&mut name, key);
-        let row_bytes = name.len() + raw.value.len() + 3;
+        let stored = raw.stored();
+        let row_bytes = name.len() + stored.len() + 3;
         let comma = usize::from(!page.entries.is_empty());
         if bytes + comma + row_bytes > of.bytes_max {
             if comma == 0 {
@@ -33,7 +34,7 @@ pub(super) fn read(of: &PageOf<'_>, items: &[Reply<'_>]) -> Result<Page, WireErr
             return Ok(page);
         }
         bytes += comma + row_bytes;
-        page.entries.push((key.into(), raw.stored()));
+        page.entries.push((key.into(), stored));
     }
     if *more == 1 {
         page.next = looked_at(last, of)?;

@@ -7,10 +7,11 @@ use super::resp::{self, Command, Reply};
 use super::scripts::{self, Loaded, Script};
 use super::task::{self, Context, Task};
 use super::{Caller, Remote, Told, commit, note, tell};
+use crate::codec::{Kept, Value};
 use crate::core::Core;
 use crate::dispatch::Router;
 use crate::error::WireError;
-use crate::state::{Answer, Request, StateCall};
+use crate::state::{Answer, Request, StateCall, Texts};
 use std::collections::{HashSet, VecDeque};
 
 /// Calls that wait for one connection before sessions pause: about 20 ms of Redis' work.
@@ -42,7 +43,7 @@ enum Setup {
 
 enum Phase {
     /// The first attempt to connect is under way, or the scripts are being loaded: calls wait.
-    Opening(Vec<(Caller, StateCall, Box<str>)>),
+    Opening(Vec<(Caller, StateCall, Kept)>),
     Open,
     Away,
 }
@@ -104,7 +105,7 @@ impl Pipeline {
 
     // --- calls -----------------------------------------------------------------------------------------------------
 
-    /// Takes a call; its caller is told later. `data` is valid JSON.
+    /// Takes a call; its caller is told later. `data` is valid.
     ///
     /// # Errors
     /// What is wrong with the input, `STORAGE_UNAVAILABLE` while Redis is away, and those of quotas: then the caller is to be
@@ -115,10 +116,11 @@ impl Pipeline {
         remote: &Remote,
         caller: impl FnOnce() -> Caller,
         call: StateCall,
-        data: &str,
+        data: Value<'_>,
     ) -> Result<(), WireError> {
         let cx = Context { state: &core.state, quotas: &core.limits.quotas, loaded: &self.loaded };
-        let request = Request::read(call, data, &cx)?;
+        let texts = Texts::default();
+        let request = Request::read(call, data, &texts, &cx)?;
         if matches!(self.phase, Phase::Away) {
             return Err(remote.refused());
         }
@@ -128,8 +130,8 @@ impl Pipeline {
             self.tickets.insert(ticket);
         }
         if let Phase::Opening(waiting) = &mut self.phase {
-            self.kept_bytes += data.len();
-            waiting.push((caller, call, data.into()));
+            self.kept_bytes += data.bytes().len();
+            waiting.push((caller, call, data.kept()));
         } else if let Request::Get { scope, key, meta } = &request {
             self.gather(scope, key);
             self.awaiting.push_back(Awaiting::Get { caller, meta: *meta });
@@ -138,7 +140,7 @@ impl Pipeline {
             let cx = Context { state: &core.state, quotas: &core.limits.quotas, loaded: &self.loaded };
             let mut task = Task::new(caller, call, data);
             task.begin(&request, &cx, &mut self.out);
-            self.kept_bytes += data.len();
+            self.kept_bytes += data.bytes().len();
             self.awaiting.push_back(Awaiting::Call(Box::new(task)));
         }
         Ok(())
@@ -262,17 +264,17 @@ impl Pipeline {
         let was_open = matches!(phase, Phase::Open);
         if let Phase::Opening(waiting) = phase {
             for (caller, ..) in waiting {
-                self.tell(core, router, &caller, &Told::Error(remote.refused()));
+                self.tell(core, router, &caller, Told::Error(remote.refused()));
             }
         }
         for one in awaiting {
             match one {
                 Awaiting::Get { caller, .. } => {
-                    self.tell(core, router, &caller, &Told::Error(remote.cut_off(reason, false)));
+                    self.tell(core, router, &caller, Told::Error(remote.cut_off(reason, false)));
                 }
                 Awaiting::Call(task) => {
                     let error = remote.cut_off(reason, task.may_have_written());
-                    self.tell(core, router, &task.caller, &Told::Error(error));
+                    self.tell(core, router, &task.caller, Told::Error(error));
                 }
                 Awaiting::Gets(_) | Awaiting::Setup(_) | Awaiting::Expire | Awaiting::Ping => {}
             }
@@ -380,7 +382,7 @@ impl Pipeline {
         for index in 0..count {
             let Some(Awaiting::Get { caller, meta }) = self.awaiting.pop_front() else { break };
             let told = got(items.get(index).unwrap_or(reply), meta, core, remote);
-            self.tell(core, router, &caller, &told);
+            self.tell(core, router, &caller, told);
         }
         Ok(Progress::Same)
     }
@@ -414,9 +416,9 @@ impl Pipeline {
             }
             Ok(Some(done)) => {
                 note(core, done.changes);
-                self.tell(core, router, &task.caller, &Told::Answer(done.answer, done.written));
+                self.tell(core, router, &task.caller, Told::Answer(done.answer, done.written));
             }
-            Err(error) => self.tell(core, router, &task.caller, &Told::Error(error)),
+            Err(error) => self.tell(core, router, &task.caller, Told::Error(error)),
         }
     }
 
@@ -446,9 +448,9 @@ impl Pipeline {
         self.kept_bytes = 0;
         for (caller, call, data) in waiting {
             let mut held = Some(caller);
-            let submitted = self.submit(core, remote, || held.take().unwrap_or(Caller::Void), call, &data);
+            let submitted = self.submit(core, remote, || held.take().unwrap_or(Caller::Void), call, data.value());
             if let (Err(error), Some(caller)) = (submitted, held) {
-                self.tell(core, router, &caller, &Told::Error(error));
+                self.tell(core, router, &caller, Told::Error(error));
             }
         }
         Ok(Progress::Opened)
@@ -466,7 +468,7 @@ impl Pipeline {
     }
 
     /// Tells the caller, unless it is the control plane and has forgotten.
-    fn tell(&mut self, core: &Core, router: &mut impl Router, caller: &Caller, told: &Told<'_>) {
+    fn tell(&mut self, core: &Core, router: &mut impl Router, caller: &Caller, told: Told<'_>) {
         if let Caller::Control(ticket) = caller
             && !self.tickets.remove(ticket)
         {
@@ -488,6 +490,6 @@ fn got<'r>(reply: &Reply<'r>, meta: bool, core: &Core, remote: &Remote) -> Told<
         None => Told::Error(task::not_ours()),
         Some(raw) if !raw.is_live(core.state.now_ms()) => Told::Answer(Answer::Absent, false),
         Some(raw) if meta => Told::Answer(Answer::Entry(raw.entry()), false),
-        Some(raw) => Told::Value(raw.value),
+        Some(raw) => raw.value().map_or_else(|| Told::Error(task::not_ours()), Told::Value),
     }
 }

@@ -208,6 +208,7 @@ while true do
         out[#out + 1] = last
         shown = shown + 1
         room = room - #key - #entry + head - 5
+        if string.byte(entry, head + 1) == 193 then room = room + 1 end
       end
       looked = looked + 1
       last = batch[i + 1]

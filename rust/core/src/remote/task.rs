@@ -7,10 +7,11 @@ use super::layout::{ENTRIES, Raw};
 use super::resp::{Command, Reply};
 use super::scripts::{Loaded, Script};
 use super::{Caller, page};
+use crate::codec::{Kept, Value};
 use crate::error::{WireError, code};
 use crate::state::plan::Plan;
 use crate::state::{
-    Answer, Change, ChangeKind, Expiry, Quotas, Request, Rules, SetOf, State, StateCall, Stored, Swap, Swapped,
+    Answer, Change, ChangeKind, Expiry, Quotas, Request, Rules, SetOf, State, StateCall, Stored, Swap, Swapped, Texts,
     TransactAction, Transacted, Transaction, Updated,
 };
 
@@ -63,7 +64,7 @@ impl Done {
 pub(super) struct Task {
     pub(super) caller: Caller,
     pub(super) call: StateCall,
-    data: Box<str>,
+    data: Kept,
     attempts: u32,
     committing: Option<Committing>,
 }
@@ -78,7 +79,7 @@ pub(super) fn check(request: &Request<'_>, quotas: &Quotas) -> Result<(), WireEr
     match request {
         Request::Set(SetOf { scope, key, value, .. }) | Request::CompareAndSet(Swap { scope, key, value, .. }) => {
             quotas.check_names(scope, key)?;
-            quotas.check_value(value.len())
+            quotas.check_value(value.bytes().len())
         }
         Request::Update { scope, key, .. } => quotas.check_names(scope, key),
         Request::SetMany { transaction, .. } | Request::Transact { transaction, .. } => {
@@ -90,13 +91,13 @@ pub(super) fn check(request: &Request<'_>, quotas: &Quotas) -> Result<(), WireEr
 }
 
 impl Task {
-    pub(super) fn new(caller: Caller, call: StateCall, data: &str) -> Self {
-        Task { caller, call, data: data.into(), attempts: 0, committing: None }
+    pub(super) fn new(caller: Caller, call: StateCall, data: Value<'_>) -> Self {
+        Task { caller, call, data: data.kept(), attempts: 0, committing: None }
     }
 
     /// Bytes of its input, which is kept.
     pub(super) fn kept_bytes(&self) -> usize {
-        self.data.len()
+        self.data.size()
     }
 
     /// Whether the write may have happened although no reply has come.
@@ -108,10 +109,10 @@ impl Task {
     pub(super) fn begin_again(&mut self, cx: &Context<'_>, out: &mut Vec<u8>) -> Result<(), WireError> {
         self.count_attempt()?;
         self.committing = None;
-        let data = std::mem::take(&mut self.data);
-        let begun = Request::read(self.call, &data, cx).map(|request| self.begin(&request, cx, out));
-        self.data = data;
-        begun
+        self.with_request(cx, |task, request| {
+            task.begin(request, cx, out);
+            Ok(())
+        })
     }
 
     /// Sends the first command.
@@ -122,7 +123,8 @@ impl Task {
         match request {
             Request::Set(SetOf { scope, key, value, expires_at, .. }) if expires_at.is_none_or(|at| at > now) => {
                 let mut command = loaded.call(out, Script::Set, 5);
-                command.arg(&**scope).arg(&**key).number(now).number(expires_at.unwrap_or(0)).arg(value);
+                command.arg(&**scope).arg(&**key).number(now).number(expires_at.unwrap_or(0));
+                command.join(&Stored::pieces(*value));
             }
             Request::Delete { scope, key, .. } => {
                 loaded.call(out, Script::Delete, 3).arg(&**scope).arg(&**key).number(now);
@@ -184,8 +186,19 @@ impl Task {
     }
 
     fn replied(&mut self, reply: Reply<'_>, cx: &Context<'_>, out: &mut Vec<u8>) -> Result<Option<Done>, WireError> {
-        let data = std::mem::take(&mut self.data);
-        let done = Request::read(self.call, &data, cx).and_then(|request| self.work(&request, reply, cx, out));
+        self.with_request(cx, |task, request| task.work(request, reply, cx, out))
+    }
+
+    /// Reads the call once more.
+    fn with_request<T>(
+        &mut self,
+        cx: &Context<'_>,
+        then: impl FnOnce(&mut Self, &Request<'_>) -> Result<T, WireError>,
+    ) -> Result<T, WireError> {
+        let data = std::mem::replace(&mut self.data, Value::NULL.kept());
+        let texts = Texts::default();
+        let request = Request::read(self.call, data.value(), &texts, cx);
+        let done = request.and_then(|request| then(self, &request));
         self.data = data;
         done
     }
@@ -200,7 +213,7 @@ impl Task {
         let now = cx.now_ms();
         Ok(match (request, reply) {
             (Request::Set(SetOf { scope, key, value, .. }), Reply::Array(items)) if items.len() == 3 => {
-                Some(was_set(scope, key, value, &items, cx)?)
+                Some(was_set(scope, key, *value, &items, cx)?)
             }
             (Request::Delete { scope, key, .. }, Reply::Array(items)) => Some(was_deleted(scope, key, &items, cx)?),
             (Request::DeleteScope { scope, .. }, Reply::Array(items)) => Some(scope_deleted(scope, &items, now)?),
@@ -248,7 +261,7 @@ impl Task {
         let old = live.as_ref().map(|(stored, _)| stored.clone());
         let (scope, key, new, answer) = match request {
             Request::Set(SetOf { scope, key, value, expires_at, .. }) => {
-                let new = Stored::new(value);
+                let new = Stored::of(*value);
                 let answer = Answer::Set { old, new: new.clone() };
                 (scope, key, Some((new, Expiry::new(*expires_at))), answer)
             }
@@ -265,7 +278,7 @@ impl Task {
             Request::CompareAndSet(swap) => {
                 let current = live.as_ref().map(|(stored, version)| (stored, *version));
                 let holds = swap.condition.holds(current);
-                let new = Stored::new(swap.value);
+                let new = Stored::of(swap.value);
                 let is_past = swap.expires_at.is_some_and(|at| at <= now);
                 // The version is filled in when it is known.
                 let current = if holds { (!is_past).then(|| (new.clone(), 0)) } else { live };
@@ -375,14 +388,14 @@ fn values(items: &[Reply<'_>], now_ms: u64) -> Result<Vec<Stored>, WireError> {
         }
     }
     values.sort_unstable_by_key(|&(seq, _)| seq);
-    Ok(values.into_iter().map(|(_, value)| Stored::copied(value)).collect())
+    Ok(values.into_iter().map(|(_, value)| Stored::restored(value)).collect())
 }
 
-fn was_set(scope: &str, key: &str, value: &str, items: &[Reply<'_>], cx: &Context<'_>) -> Result<Done, WireError> {
+fn was_set(scope: &str, key: &str, value: Value<'_>, items: &[Reply<'_>], cx: &Context<'_>) -> Result<Done, WireError> {
     let [Reply::Bulk(position), old, Reply::Int(due)] = items else { return Err(not_ours()) };
     let (position, before) = (number(position)?, entry(old)?.map(|raw| raw.stored()));
     let (old, due) = if *due == 0 { (before, None) } else { (None, before) };
-    let new = Stored::new(value);
+    let new = Stored::of(value);
     let mut changes = Vec::new();
     if cx.state.is_watched(scope) {
         let change = |kind, order, old, new| Change { scope: scope.into(), key: key.into(), kind, order, old, new };

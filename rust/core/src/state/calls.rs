@@ -1,9 +1,10 @@
-//! `state::*` from JSON text to an [`Answer`] (docs/wire.md 17 to 21, docs/state.md).
+//! `state::*` from its input to an [`Answer`] (docs/wire.md 17 to 21, docs/state.md).
 
 use super::answer::{Answer, Served};
-use super::input::{Field, Fields, Known, Refusal};
+use super::input::{Field, Fields, Known, Refusal, Texts};
 use super::request::{self, PageOf, Request, Rules, SetOf, Swap};
 use super::{OpResult, PageRequest, State, Stored, Transacted, Transaction, Written};
+use crate::codec::Value;
 use crate::error::WireError;
 use crate::log::Receipt;
 
@@ -81,22 +82,22 @@ impl Rules for State {
     }
 }
 
-/// Serves one call. `data` is the JSON text of its input, `null` when there was none; it has been validated.
+/// Serves one call. `data` is its input, `null` when there was none; it has been validated.
 ///
 /// # Errors
 /// `deserialization_error` (the wire's rule 17), `VALUE_TOO_LARGE` (rule 21), and those of docs/state.md. Then nothing
 /// is written.
 #[inline]
-pub fn serve(state: &State, call: StateCall, data: &str) -> Result<Served, WireError> {
+pub fn serve(state: &State, call: StateCall, data: Value<'_>) -> Result<Served, WireError> {
     match call {
         // Most calls: not by way of a request, which is large to hand around.
         StateCall::Get | StateCall::Set => get_or_set(state, call, data).map_err(|refusal| refusal.in_call(call)),
-        _ => serve_request(state, Request::read(call, data, state)?),
+        _ => serve_request(state, Request::read(call, data, &Texts::default(), state)?),
     }
 }
 
 #[inline(always)] // of every other call
-fn get_or_set(state: &State, call: StateCall, data: &str) -> Result<Served, Refusal> {
+fn get_or_set(state: &State, call: StateCall, data: Value<'_>) -> Result<Served, Refusal> {
     let mut input = Fields::new(call.known());
     input.read_input(data, false)?;
     if call == StateCall::Get {
@@ -117,7 +118,7 @@ fn get(state: &State, scope: &str, key: &str, meta: bool) -> Served {
 
 #[inline(always)] // of every other call
 fn set(state: &State, of: &SetOf<'_>) -> Result<Served, WireError> {
-    let new = Stored::new(of.value);
+    let new = Stored::of(of.value);
     let written = state.set(&of.scope, &of.key, new.clone(), of.expires_at)?;
     Ok(served(written, of.durable, |old, _| Answer::Set { old, new }))
 }
@@ -148,7 +149,7 @@ fn serve_request(state: &State, request: Request<'_>) -> Result<Served, WireErro
             Ok(Served::read(if meta { Answer::Entries(entries) } else { Answer::ValuesOrNull(entries) }))
         }
         Request::CompareAndSet(Swap { scope, key, value, condition, expires_at, durable }) => {
-            let written = state.compare_and_set(&scope, &key, Stored::new(value), &condition, expires_at)?;
+            let written = state.compare_and_set(&scope, &key, Stored::of(value), &condition, expires_at)?;
             Ok(served(written, durable, |swapped, _| Answer::Swapped(swapped)))
         }
         Request::SetMany { transaction, durable } => {

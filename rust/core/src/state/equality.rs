@@ -1,11 +1,24 @@
-//! Whether two JSON texts mean the same value (docs/state.md, 9).
+//! Whether two values are the same (docs/state.md, 9).
 //!
 //! Each text is read once to find where its arrays and objects end. With that no part is looked at again for every
 //! level around it: the work grows with the size of the texts (and sorting their members), however they are nested.
 
 use std::borrow::Cow;
 
+use super::stored::Stored;
+use crate::codec::Value;
 use crate::codec::json::unescape;
+
+/// Whether a stored value and another one are the same: as JSON. What JSON does not have is the same only byte by byte.
+pub(super) fn equal(stored: &Stored, other: Value<'_>) -> bool {
+    if stored.codec() == other.codec() && stored.bytes() == other.bytes() {
+        return true;
+    }
+    match (stored.value().map(Value::to_json), other.to_json()) {
+        (Some(Ok(stored)), Ok(other)) => json_equal(stored.as_bytes(), other.as_bytes()),
+        _ => false,
+    }
+}
 
 /// Whether two valid JSON texts mean the same value: numbers by value without bound, strings by their characters,
 /// arrays in order, objects by name in any order; of duplicate names the last counts.
@@ -15,10 +28,10 @@ pub fn json_equal(a: &[u8], b: &[u8]) -> bool {
     }
     let (Ok(a), Ok(b)) = (simdutf8::basic::from_utf8(a), simdutf8::basic::from_utf8(b)) else { return false };
     let (a, b) = (Spans::of(a), Spans::of(b));
-    equal(a.root(), b.root())
+    equal_at(a.root(), b.root())
 }
 
-fn equal(a: Place<'_>, b: Place<'_>) -> bool {
+fn equal_at(a: Place<'_>, b: Place<'_>) -> bool {
     match (a.first(), b.first()) {
         (Some(b'['), Some(b'[')) => equal_arrays(a, b),
         (Some(b'{'), Some(b'{')) => equal_objects(a, b),
@@ -35,7 +48,7 @@ fn equal_arrays(a: Place<'_>, b: Place<'_>) -> bool {
     let (mut a, mut b) = (a.inside(), b.inside());
     loop {
         match (a.item(), b.item()) {
-            (Some(one), Some(other)) if equal(one, other) => (a, b) = (one.behind(), other.behind()),
+            (Some(one), Some(other)) if equal_at(one, other) => (a, b) = (one.behind(), other.behind()),
             (None, None) => return true,
             _ => return false,
         }
@@ -47,7 +60,7 @@ fn equal_objects(a: Place<'_>, b: Place<'_>) -> bool {
         (Some(a), Some(b)) => {
             a.len() == b.len()
                 && a.iter().zip(&b).all(|((name, _), (other, _))| name == other)
-                && a.iter().zip(&b).all(|((_, value), (_, other))| equal(*value, *other))
+                && a.iter().zip(&b).all(|((_, value), (_, other))| equal_at(*value, *other))
         }
         _ => false,
     }

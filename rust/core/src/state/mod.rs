@@ -22,6 +22,7 @@ mod change;
 mod cursor;
 mod elsewhere;
 mod equality;
+mod form;
 mod hash;
 mod image;
 mod input;
@@ -48,6 +49,7 @@ pub use calls::{StateCall, serve};
 pub use change::{Change, ChangeKind};
 pub use equality::json_equal;
 pub use image::Captured;
+pub use input::Texts;
 pub(crate) use paging::PAGE_LOOKED_MAX;
 pub use paging::{Page, PageRequest, RowTooLarge};
 pub use quotas::Quotas;
@@ -58,6 +60,7 @@ pub use striped_map::{Expiry, Written};
 pub use transact::{Check, OpResult, TransactAction, TransactOp, Transacted, Transaction};
 pub use update::{OpError, Update, Updated};
 
+use crate::codec::Value;
 use crate::error::WireError;
 use crate::log::Log;
 use crate::log::record::{Op, SnapshotEntry};
@@ -74,8 +77,8 @@ pub struct State {
 pub enum Condition<'a> {
     /// The key is not there.
     Absent,
-    /// The value equals this JSON text.
-    Equals(&'a str),
+    /// The value equals this one.
+    Equals(Value<'a>),
     /// The entry has this version.
     Version(u64),
 }
@@ -86,7 +89,7 @@ impl Condition<'_> {
         match (self, current) {
             (Condition::Absent, current) => current.is_none(),
             (_, None) => false,
-            (Condition::Equals(expected), Some((stored, _))) => json_equal(stored.bytes(), expected.as_bytes()),
+            (Condition::Equals(expected), Some((stored, _))) => equality::equal(stored, *expected),
             (Condition::Version(version), Some((_, current))) => *version == current,
         }
     }

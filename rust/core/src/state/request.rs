@@ -2,9 +2,10 @@
 
 use super::calls::StateCall;
 use super::cursor;
-use super::input::{Field, Fields, Items, Keys, Refusal};
+use super::input::{Field, Fields, Items, Keys, Refusal, Texts};
 use super::update::Update;
 use super::{Condition, Expiry, Transaction};
+use crate::codec::Value;
 use crate::error::{WireError, code};
 use std::borrow::Cow;
 
@@ -47,8 +48,8 @@ pub struct SetOf<'a> {
     pub scope: Cow<'a, str>,
     /// Key.
     pub key: Cow<'a, str>,
-    /// The value, as JSON text.
-    pub value: &'a str,
+    /// The value.
+    pub value: Value<'a>,
     /// When it expires, Unix ms.
     pub expires_at: Option<u64>,
     /// Whether it must be on the disk before the reply leaves.
@@ -77,8 +78,8 @@ pub struct Swap<'a> {
     pub scope: Cow<'a, str>,
     /// Key.
     pub key: Cow<'a, str>,
-    /// The value to write, as JSON text.
-    pub value: &'a str,
+    /// The value to write.
+    pub value: Value<'a>,
     /// When it is written.
     pub condition: Condition<'a>,
     /// When it expires then, Unix ms.
@@ -88,17 +89,17 @@ pub struct Swap<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// Reads one call. `data` is the JSON text of its input, `null` when there was none; it has been validated.
+    /// Reads one call. `data` is its input, `null` when there was none; it has been validated.
     ///
     /// # Errors
-    /// `deserialization_error` (the wire's rule 17), `INVALID_CURSOR`, and those of [`Rules::check_write`].
+    /// `deserialization_error` (the wire's rule 17), `INVALID_CURSOR`, `not_expressible` and those of [`Rules::check_write`].
     #[inline]
-    pub fn read(call: StateCall, data: &'a str, rules: &impl Rules) -> Result<Self, WireError> {
-        Self::read_fields(call, data, rules).map_err(|refusal| refusal.in_call(call))
+    pub fn read(call: StateCall, data: Value<'a>, texts: &'a Texts, rules: &impl Rules) -> Result<Self, WireError> {
+        Self::read_fields(call, data, texts, rules).map_err(|refusal| refusal.in_call(call))
     }
 
     #[inline]
-    fn read_fields(call: StateCall, data: &'a str, rules: &impl Rules) -> Result<Self, Refusal> {
+    fn read_fields(call: StateCall, data: Value<'a>, texts: &'a Texts, rules: &impl Rules) -> Result<Self, Refusal> {
         let mut input = Fields::new(call.known());
         input.read_input(data, call == StateCall::ListGroups)?;
         match call {
@@ -113,15 +114,15 @@ impl<'a> Request<'a> {
             }
             StateCall::Update => {
                 let (scope, key) = input.scope_and_key()?;
-                let update = Update::read(input.array(Field::Ops)?, "ops")?;
+                let update = Update::read(texts.ops(&input, "ops")?, "ops")?;
                 let expiry = input.expires_at(rules)?.map_or(Expiry::Keep, Expiry::At);
                 Ok(Request::Update { scope, key, update, expiry, durable: durable(&input, rules)? })
             }
-            _ => Self::read_more(call, &input, rules),
+            _ => Self::read_more(call, &input, texts, rules),
         }
     }
 
-    fn read_more(call: StateCall, input: &Fields<'a>, rules: &impl Rules) -> Result<Self, Refusal> {
+    fn read_more(call: StateCall, input: &Fields<'a>, texts: &'a Texts, rules: &impl Rules) -> Result<Self, Refusal> {
         Ok(match call {
             StateCall::List => Request::List { scope: input.string(Field::Scope)? },
             StateCall::ListKeys => {
@@ -151,7 +152,7 @@ impl<'a> Request<'a> {
                 Request::DeleteScope { scope, durable: durable(input, rules)? }
             }
             StateCall::Transact => {
-                let transaction = Transaction::read(input, rules)?;
+                let transaction = Transaction::read(input, texts, rules)?;
                 Request::Transact { transaction, durable: durable(input, rules)? }
             }
             StateCall::ListGroups | StateCall::Get | StateCall::Set | StateCall::Delete | StateCall::Update => {
@@ -211,7 +212,8 @@ fn page_of<'a>(input: &Fields<'a>) -> Result<PageOf<'a>, Refusal> {
 }
 
 #[cold]
-fn invalid_cursor(raw: Option<&str>) -> WireError {
-    let text = format!("field `cursor`: {} is not a cursor of state::list_entries", raw.unwrap_or_default());
+fn invalid_cursor(raw: Option<Value<'_>>) -> WireError {
+    let shown = raw.unwrap_or(Value::NULL).shown();
+    let text = format!("field `cursor`: {shown} is not a cursor of state::list_entries");
     WireError::new(code::INVALID_CURSOR, text)
 }

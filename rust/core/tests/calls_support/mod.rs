@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use iii_fast_core::calls::Wake;
+use iii_fast_core::codec::{Codec, Value};
 use iii_fast_core::error::WireError;
 use iii_fast_core::log::Log;
 use iii_fast_core::state::{Quotas, Served, State, StateCall, serve};
@@ -39,7 +40,7 @@ impl Api {
 
     pub fn serve(&self, function: &str, data: &str) -> Result<Served, WireError> {
         let call = StateCall::from_function_id(&format!("state::{function}")).unwrap();
-        serve(&self.0, call, data)
+        serve(&self.0, call, Value::Json(data))
     }
 
     /// The JSON of `result`, `nothing`, or code and text of an error.
@@ -47,8 +48,8 @@ impl Api {
         match self.serve(function, data) {
             Ok(served) => {
                 let mut result = Vec::new();
-                served.answer.write_to(&mut result);
-                assert_eq!(served.answer.len(), result.len(), "{function} {data}");
+                served.answer.write_to(Codec::Json, &mut result);
+                assert_eq!(served.answer.len(Codec::Json), result.len(), "{function} {data}");
                 assert_eq!(served.answer.is_absent(), result.is_empty(), "{function} {data}");
                 if result.is_empty() { "nothing".to_owned() } else { String::from_utf8(result).unwrap() }
             }

@@ -1,6 +1,7 @@
 //! Updates as tests see them: what is stored before, operations, what is stored after.
 #![allow(clippy::unwrap_used, dead_code)]
 
+use iii_fast_core::codec::{Codec, Value};
 use iii_fast_core::state::{State, StateCall, Stored, serve};
 
 /// Stands for a key that is not there.
@@ -51,9 +52,9 @@ pub fn apply(stored: &str, ops: &str) -> Outcome {
         state.set("s", "k", Stored::new(stored), None).unwrap();
     }
     let before = state.changes_waiting();
-    let served = serve(&state, StateCall::Update, &input(ops)).unwrap();
+    let served = serve(&state, StateCall::Update, Value::Json(&input(ops))).unwrap();
     let mut answer = Vec::new();
-    served.answer.write_to(&mut answer);
+    served.answer.write_to(Codec::Json, &mut answer);
     let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap();
     let now = state.get("s", "k").map(|stored| String::from_utf8(stored.bytes().to_vec()).unwrap());
     let value =
@@ -79,7 +80,7 @@ pub fn apply(stored: &str, ops: &str) -> Outcome {
 #[track_caller]
 pub fn refused(ops: &str, reason: &str) {
     let state = State::in_memory(1);
-    let error = serve(&state, StateCall::Update, &input(ops)).unwrap_err();
+    let error = serve(&state, StateCall::Update, Value::Json(&input(ops))).unwrap_err();
     assert_eq!(error.code, "deserialization_error");
     assert_eq!(error.message, format!("Failed to deserialize input for state::update: {reason}"), "{ops}");
     assert_eq!(state.key_count(), 0);

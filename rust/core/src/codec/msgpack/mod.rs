@@ -12,8 +12,8 @@ use std::ops::Range;
 pub use error::{MsgpackError, MsgpackErrorKind};
 pub use scan::Head;
 pub(crate) use scan::Scanner;
-pub use walk::{Member, Members};
-pub use write::{write_array, write_float, write_map, write_signed, write_string, write_unsigned};
+pub use walk::{Member, Members, elements};
+pub use write::{string_head, write_array, write_float, write_map, write_signed, write_string, write_unsigned};
 
 /// The byte that the specification never uses.
 pub const NEVER_USED: u8 = 0xc1;

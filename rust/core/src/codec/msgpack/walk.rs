@@ -99,6 +99,19 @@ impl<'a> Members<'a> {
     }
 }
 
+/// The elements of a valid array, in their order; of what is none, or broken, those before that.
+pub fn elements<'a>(array: &'a [u8], mut each: impl FnMut(&'a [u8])) {
+    let mut scanner = Scanner::new(array, 0);
+    let Ok(Head::Array(count)) = scanner.head() else { return };
+    for _ in 0..count {
+        let begin = scanner.at();
+        if scanner.value_lenient().is_err() {
+            return;
+        }
+        each(&array[begin..scanner.at()]);
+    }
+}
+
 fn skip(scanner: &mut Scanner<'_>, depth_left: Option<usize>) -> Result<(), MsgpackError> {
     match depth_left {
         Some(depth_left) => scanner.value(depth_left),

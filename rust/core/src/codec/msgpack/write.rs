@@ -38,14 +38,23 @@ pub fn write_float(out: &mut Vec<u8>, number: f64) {
 }
 
 /// Appends a string.
+#[inline]
 pub fn write_string(out: &mut Vec<u8>, text: &str) {
-    match text.len() {
-        len @ ..0x20 => out.push(0xa0 | len as u8),
-        len @ 0x20..=0xff => out.extend_from_slice(&[0xd9, len as u8]),
-        len @ 0x100..=0xffff => put(out, 0xda, (len as u16).to_be_bytes()),
-        len => put(out, 0xdb, (len as u32).to_be_bytes()),
-    }
+    let (head, len) = string_head(text.len());
+    out.extend_from_slice(&head[..len]);
     out.extend_from_slice(text.as_bytes());
+}
+
+/// What begins a string of `len` bytes; so many bytes of it count.
+#[inline]
+pub fn string_head(len: usize) -> ([u8; 5], usize) {
+    let [high, mid, low, last] = (len as u32).to_be_bytes();
+    match len {
+        ..0x20 => ([0xa0 | last, 0, 0, 0, 0], 1),
+        0x20..=0xff => ([0xd9, last, 0, 0, 0], 2),
+        0x100..=0xffff => ([0xda, low, last, 0, 0], 3),
+        _ => ([0xdb, high, mid, low, last], 5),
+    }
 }
 
 /// Appends what begins an array of `len` elements.

@@ -13,7 +13,7 @@ use std::fmt;
 /// Something that the other codec does not have. [`fmt::Display`] gives the wire's text:
 /// `` `data.photo` is binary, which JSON cannot express ``.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{path}` is {what}, which {} cannot express", what.target())]
+#[error("`{}` is {what}, which {} cannot express", path.strip_prefix('.').unwrap_or(path), what.target())]
 pub struct Inexpressible {
     /// Where it is, from the value that was given: `[2].photo`.
     pub path: String,
@@ -22,13 +22,10 @@ pub struct Inexpressible {
 }
 
 impl Inexpressible {
-    /// The same in a message or object that has the value as its member `name`.
+    /// The same in something that has the value at `place`: `data`, `.old_value`, `[2]`.
     #[must_use]
-    pub fn within(mut self, name: &str) -> Self {
-        self.path.insert_str(0, name);
-        if self.path.starts_with('.') {
-            self.path.remove(0);
-        }
+    pub fn within(mut self, place: &str) -> Self {
+        self.path.insert_str(0, place);
         self
     }
 }

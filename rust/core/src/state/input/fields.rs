@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
 use super::Reason;
-use crate::codec::json::{JsonKind, Members, kind, unescape};
+use crate::codec::json::{JsonKind, Members, unescape};
+use crate::codec::{Kind, Value, msgpack};
 use crate::limits::JSON_DEPTH_MAX;
 use crate::state::Rules;
 
@@ -116,11 +117,11 @@ impl Place {
     }
 }
 
-/// The members of an object that are known, as JSON text.
+/// The members of an object that are known, in the codec it came in.
 pub(in crate::state) struct Fields<'a> {
     known: Known,
     place: Place,
-    values: [Option<&'a str>; SLOTS],
+    values: [Option<Value<'a>>; SLOTS],
 }
 
 impl<'a> Fields<'a> {
@@ -130,20 +131,23 @@ impl<'a> Fields<'a> {
         Fields { known, place: Place::Input, values: [None; SLOTS] }
     }
 
-    /// Reads `data`, the JSON text of the whole input of a function. `null` is as `{}` when `or_null`.
+    /// Reads `data`, the whole input of a function. `null` is as `{}` when `or_null`.
     #[inline(always)] // of every call
-    pub(in crate::state) fn read_input(&mut self, data: &'a str, or_null: bool) -> Result<(), Reason> {
-        let data = data.trim_start_matches([' ', '\t', '\n', '\r']);
-        match kind(data) {
-            JsonKind::Object => self.read(data),
-            JsonKind::Null if or_null => Ok(()),
+    pub(in crate::state) fn read_input(&mut self, data: Value<'a>, or_null: bool) -> Result<(), Reason> {
+        let data = match data {
+            Value::Json(text) => Value::Json(text.trim_start_matches([' ', '\t', '\n', '\r'])),
+            Value::Msgpack(_) => data,
+        };
+        match data.kind() {
+            Kind::Common(JsonKind::Object) => self.read(data),
+            Kind::Common(JsonKind::Null) if or_null => Ok(()),
             other => Err(Reason::new(format!("invalid type: {}, expected an object", other.name()))),
         }
     }
 
     /// Reads item `index` of the array `array`.
-    pub(super) fn item(item: &'a str, array: &'static str, index: usize, known: Known) -> Result<Self, Reason> {
-        if kind(item) != JsonKind::Object {
+    pub(super) fn item(item: Value<'a>, array: &'static str, index: usize, known: Known) -> Result<Self, Reason> {
+        if !item.is(JsonKind::Object) {
             return Err(Reason::field_type(&format!("{array}[{index}]"), item, "an object"));
         }
         let place = Place::Item { array, index };
@@ -153,23 +157,44 @@ impl<'a> Fields<'a> {
     }
 
     #[inline]
-    fn read(&mut self, object: &'a str) -> Result<(), Reason> {
+    fn read(&mut self, object: Value<'a>) -> Result<(), Reason> {
+        match object {
+            Value::Json(object) => self.read_json(object),
+            Value::Msgpack(map) => self.read_msgpack(map),
+        }
+    }
+
+    #[inline]
+    fn read_json(&mut self, object: &'a str) -> Result<(), Reason> {
         let mut members = Members::new(object, JSON_DEPTH_MAX)?;
         while let Some(member) = members.next()? {
             // Written plainly, as all encoders do; a name with an escape in it costs a second look.
             let plain = &member.key[1..member.key.len() - 1];
-            if !self.put(plain, member.value)?
+            let value = Value::Json(member.value);
+            if !self.put(plain, value)?
                 && let Cow::Owned(name) = unescape(member.key)?
             {
-                self.put(&name, member.value)?;
+                self.put(&name, value)?;
             }
         }
         Ok(members.finish()?)
     }
 
+    #[inline]
+    fn read_msgpack(&mut self, map: &'a [u8]) -> Result<(), Reason> {
+        // Validated at the door: it is walked without looking into values again.
+        let mut members = msgpack::Members::new_lenient(map)?;
+        while let Some(member) = members.next()? {
+            if let Some(name) = member.name {
+                self.put(&name, Value::Msgpack(member.value))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Takes a member that is known; false for others.
     #[inline]
-    fn put(&mut self, name: &str, value: &'a str) -> Result<bool, Reason> {
+    fn put(&mut self, name: &str, value: Value<'a>) -> Result<bool, Reason> {
         let Some(field) = Field::named(name).filter(|field| self.known.has(*field)) else { return Ok(false) };
         let field = if field == Field::Data { Field::Value } else { field };
         if self.values[field.slot()].replace(value).is_some() {
@@ -188,16 +213,16 @@ impl<'a> Fields<'a> {
     }
 
     /// A member of any type, null included.
-    pub(in crate::state) fn any(&self, field: Field) -> Option<&'a str> {
+    pub(in crate::state) fn any(&self, field: Field) -> Option<Value<'a>> {
         self.values[field.slot()]
     }
 
     /// A member whose null is as nothing.
-    fn optional(&self, field: Field) -> Option<&'a str> {
-        self.any(field).filter(|value| kind(value) != JsonKind::Null)
+    fn optional(&self, field: Field) -> Option<Value<'a>> {
+        self.any(field).filter(|value| !value.is(JsonKind::Null))
     }
 
-    pub(in crate::state) fn required(&self, field: Field) -> Result<&'a str, Reason> {
+    pub(in crate::state) fn required(&self, field: Field) -> Result<Value<'a>, Reason> {
         self.any(field).ok_or_else(|| self.missing(field))
     }
 
@@ -207,7 +232,7 @@ impl<'a> Fields<'a> {
     }
 
     #[cold]
-    fn wrong_type(&self, field: Field, value: &str, expected: &str) -> Reason {
+    fn wrong_type(&self, field: Field, value: Value<'_>, expected: &str) -> Reason {
         Reason::field_type(&self.place.name(field), value, expected)
     }
 
@@ -220,10 +245,7 @@ impl<'a> Fields<'a> {
     #[inline]
     pub(in crate::state) fn string(&self, field: Field) -> Result<Cow<'a, str>, Reason> {
         let value = self.required(field)?;
-        if kind(value) != JsonKind::String {
-            return Err(self.wrong_type(field, value, "a string"));
-        }
-        Ok(unescape(value)?)
+        value.string().ok_or_else(|| self.wrong_type(field, value, "a string"))
     }
 
     pub(in crate::state) fn optional_string(&self, field: Field) -> Result<Option<Cow<'a, str>>, Reason> {
@@ -235,33 +257,29 @@ impl<'a> Fields<'a> {
         Ok((self.string(Field::Scope)?, self.string(Field::Key)?))
     }
 
-    /// The text of an array.
-    pub(in crate::state) fn array(&self, field: Field) -> Result<&'a str, Reason> {
+    /// An array.
+    pub(in crate::state) fn array(&self, field: Field) -> Result<Value<'a>, Reason> {
         let value = self.required(field)?;
-        if kind(value) != JsonKind::Array {
+        if !value.is(JsonKind::Array) {
             return Err(self.wrong_type(field, value, "an array"));
         }
         Ok(value)
     }
 
-    pub(super) fn optional_array(&self, field: Field) -> Result<Option<&'a str>, Reason> {
+    pub(super) fn optional_array(&self, field: Field) -> Result<Option<Value<'a>>, Reason> {
         self.optional(field).map(|_| self.array(field)).transpose()
     }
 
     /// A boolean that is false when it is not there.
     #[inline]
     pub(in crate::state) fn flag(&self, field: Field) -> Result<bool, Reason> {
-        match self.any(field) {
-            None | Some("null" | "false") => Ok(false),
-            Some("true") => Ok(true),
-            Some(other) => Err(self.wrong_type(field, other, "a boolean")),
-        }
+        let Some(value) = self.optional(field) else { return Ok(false) };
+        value.boolean().ok_or_else(|| self.wrong_type(field, value, "a boolean"))
     }
 
     pub(in crate::state) fn integer(&self, field: Field, range: RangeInclusive<u64>) -> Result<Option<u64>, Reason> {
-        let Some(text) = self.optional(field) else { return Ok(None) };
-        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-        match text.parse().ok().filter(|number| digits && range.contains(number)) {
+        let Some(value) = self.optional(field) else { return Ok(None) };
+        match value.unsigned().filter(|number| range.contains(number)) {
             Some(number) => Ok(Some(number)),
             None => {
                 let expected = format!("expected an integer from {} to {}", range.start(), range.end());

@@ -1,11 +1,10 @@
-//! Arrays of items, each a span of the text that is read when its turn comes.
+//! Arrays of items, each a span of the input that is read when its turn comes.
 
 use std::borrow::Cow;
 
 use super::Reason;
 use super::fields::{Field, Fields, Known};
-use crate::codec::json::Elements;
-use crate::limits::JSON_DEPTH_MAX;
+use crate::codec::Value;
 use crate::state::{Rules, Stored, TransactAction, TransactOp};
 
 /// How many items a call may have.
@@ -17,27 +16,26 @@ const ENTRY: Known = Known::of(&[Field::Scope, Field::Key, Field::Value, Field::
 /// Scope and key of each item.
 pub(in crate::state) type Keys<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
 
-/// The items of one array, as JSON text.
+/// The items of one array.
 pub(in crate::state) struct Items<'a> {
     name: &'static str,
-    texts: Vec<&'a str>,
+    values: Vec<Value<'a>>,
     /// All there are; beyond [`ITEMS_MAX`] they are only counted.
     count: usize,
 }
 
 impl<'a> Items<'a> {
-    pub(super) const NONE: Items<'static> = Items { name: "", texts: Vec::new(), count: 0 };
+    pub(super) const NONE: Items<'static> = Items { name: "", values: Vec::new(), count: 0 };
 
     /// Takes the array `name` apart.
-    pub(super) fn of(array: &'a str, name: &'static str) -> Result<Self, Reason> {
-        let mut elements = Elements::new(array, JSON_DEPTH_MAX)?;
-        let mut items = Items { name, texts: Vec::new(), count: 0 };
-        while let Some(text) = elements.next()? {
+    pub(super) fn of(array: Value<'a>, name: &'static str) -> Result<Self, Reason> {
+        let mut items = Items { name, values: Vec::new(), count: 0 };
+        array.elements(|value| {
             items.count += 1;
             if items.count <= ITEMS_MAX {
-                items.texts.push(text);
+                items.values.push(value);
             }
-        }
+        })?;
         Ok(items)
     }
 
@@ -58,14 +56,14 @@ impl<'a> Items<'a> {
     }
 
     /// Reads each item in its turn.
-    pub(super) fn read<T>(
+    pub(super) fn read<T, E: From<Reason>>(
         &self,
         known: Known,
-        mut read: impl FnMut(usize, &Fields<'a>) -> Result<T, Reason>,
-    ) -> Result<Vec<T>, Reason> {
-        let mut all = Vec::with_capacity(self.texts.len());
-        for (index, text) in self.texts.iter().enumerate() {
-            all.push(read(index, &Fields::item(text, self.name, index, known)?)?);
+        mut read: impl FnMut(usize, &Fields<'a>) -> Result<T, E>,
+    ) -> Result<Vec<T>, E> {
+        let mut all = Vec::with_capacity(self.values.len());
+        for (index, value) in self.values.iter().enumerate() {
+            all.push(read(index, &Fields::item(*value, self.name, index, known)?)?);
         }
         Ok(all)
     }
@@ -91,7 +89,7 @@ impl<'a> Items<'a> {
             let (scope, key) = (scope(item, own)?, item.string(Field::Key)?);
             let value = item.required(Field::Value)?;
             let expires_at = item.expires_at(rules)?;
-            Ok(TransactOp { scope, key, action: TransactAction::Set { value: Stored::new(value), expires_at } })
+            Ok(TransactOp { scope, key, action: TransactAction::Set { value: Stored::of(value), expires_at } })
         })
     }
 }

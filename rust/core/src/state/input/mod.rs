@@ -3,15 +3,20 @@
 
 mod fields;
 mod items;
+mod texts;
 mod transact;
 
 use std::borrow::Cow;
 
 pub(super) use fields::{Field, Fields, Known};
 pub(super) use items::{Items, Keys};
+pub use texts::Texts;
 
 use super::calls::StateCall;
-use crate::codec::json::{JsonError, kind};
+use crate::codec::Value;
+use crate::codec::json::JsonError;
+use crate::codec::msgpack::MsgpackError;
+use crate::codec::transcode::Inexpressible;
 use crate::error::{WireError, code};
 
 /// What is wrong with an input; with the name of the function it becomes a [`WireError`].
@@ -23,8 +28,8 @@ impl Reason {
     }
 
     /// `field` has a value of the wrong type.
-    pub(super) fn field_type(field: &str, value: &str, expected: &str) -> Self {
-        Reason::new(format!("field `{field}`: invalid type: {}, expected {expected}", kind(value).name()))
+    pub(super) fn field_type(field: &str, value: Value<'_>, expected: &str) -> Self {
+        Reason::new(format!("field `{field}`: invalid type: {}, expected {expected}", value.kind().name()))
     }
 
     #[cold]
@@ -37,6 +42,12 @@ impl Reason {
 impl From<JsonError> for Reason {
     fn from(error: JsonError) -> Self {
         Reason::new(format!("Invalid JSON {error}"))
+    }
+}
+
+impl From<MsgpackError> for Reason {
+    fn from(error: MsgpackError) -> Self {
+        Reason::new(format!("Invalid msgpack {error}"))
     }
 }
 
@@ -59,6 +70,12 @@ impl Refusal {
 impl From<Reason> for Refusal {
     fn from(reason: Reason) -> Self {
         Refusal::Input(reason)
+    }
+}
+
+impl From<Inexpressible> for Refusal {
+    fn from(error: Inexpressible) -> Self {
+        Refusal::Other(WireError::new(code::NOT_EXPRESSIBLE, error.to_string()))
     }
 }
 

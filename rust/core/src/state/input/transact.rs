@@ -3,6 +3,7 @@
 use super::fields::{Field, Fields, Known};
 use super::items::{ITEMS_MAX, Items};
 use super::{Reason, Refusal};
+use crate::state::input::Texts;
 use crate::state::{Check, Expiry, Rules, Stored, TransactAction, TransactOp, Transaction, Update};
 
 const CHECK: Known = Known::of(&[Field::Scope, Field::Key, Field::Version, Field::Absent]);
@@ -12,7 +13,7 @@ const OP: Known =
 
 impl<'a> Transaction<'a> {
     /// Reads the members of the input of `state::transact`, all but `durable`.
-    pub(in crate::state) fn read(input: &Fields<'a>, rules: &impl Rules) -> Result<Self, Refusal> {
+    pub(in crate::state) fn read(input: &Fields<'a>, texts: &'a Texts, rules: &impl Rules) -> Result<Self, Refusal> {
         let checks = input.optional_array(Field::Checks)?;
         let ops = input.array(Field::Ops)?;
         let checks = checks.map_or(Ok(Items::NONE), |checks| Items::of(checks, Field::Checks.name()))?;
@@ -26,7 +27,7 @@ impl<'a> Transaction<'a> {
             return Err(Reason::new(text).into());
         }
         let checks = checks.read(CHECK, |index, item| check(index, item))?;
-        Ok(Transaction { checks, ops: ops.read(OP, |_, item| op(item, rules))? })
+        Ok(Transaction { checks, ops: ops.read(OP, |_, item| op(item, texts, rules))? })
     }
 }
 
@@ -40,25 +41,26 @@ fn check<'a>(index: usize, item: &Fields<'a>) -> Result<Check<'a>, Reason> {
     Ok(Check { scope, key, version })
 }
 
-fn op<'a>(item: &Fields<'a>, rules: &impl Rules) -> Result<TransactOp<'a>, Reason> {
+fn op<'a>(item: &Fields<'a>, texts: &'a Texts, rules: &impl Rules) -> Result<TransactOp<'a>, Refusal> {
     let kind = item.string(Field::Type)?;
     let scope_and_key = || item.scope_and_key();
     let ((scope, key), action) = match &*kind {
         "set" => {
             let place = scope_and_key()?;
-            let value = Stored::new(item.required(Field::Value)?);
+            let value = Stored::of(item.required(Field::Value)?);
             (place, TransactAction::Set { value, expires_at: item.expires_at(rules)? })
         }
         "update" => {
             let place = scope_and_key()?;
-            let update = Update::read(item.array(Field::Ops)?, &item.place_of(Field::Ops))?;
+            let name = item.place_of(Field::Ops);
+            let update = Update::read(texts.ops(item, &name)?, &name)?;
             (place, TransactAction::Update { update, expiry: item.expires_at(rules)?.map_or(Expiry::Keep, Expiry::At) })
         }
         "delete" => (scope_and_key()?, TransactAction::Delete),
         _ => {
             let raw = item.required(Field::Type)?;
-            let text = format!("unknown type {raw}, expected one of set, update, delete");
-            return Err(item.wrong(Field::Type, &text));
+            let text = format!("unknown type {}, expected one of set, update, delete", raw.shown());
+            return Err(item.wrong(Field::Type, &text).into());
         }
     };
     Ok(TransactOp { scope, key, action })

@@ -15,10 +15,12 @@ pub use op::OpError;
 use super::calls::StateCall;
 use super::input::Reason;
 use super::stored::Stored;
+use crate::codec::transcode::Inexpressible;
 use crate::error::{WireError, code};
 use document::Document;
 use names::Names;
 use parse::ParsedOp;
+use std::borrow::Cow;
 
 /// The operations of one `state::update`, read and checked before any lock is taken.
 #[derive(Debug)]
@@ -64,8 +66,8 @@ impl<'a> Update<'a> {
     }
 
     pub(crate) fn apply(&self, old: Option<&Stored>) -> Result<Applied, WireError> {
-        let text = old.map(|old| simdutf8::basic::from_utf8(old.bytes())).transpose().map_err(broken)?;
-        let mut document = Document::new(text, &self.names);
+        let text = old.map(json_text).transpose()?;
+        let mut document = Document::new(text.as_deref(), &self.names);
         let mut errors = Vec::new();
         let mut changed = false;
         for (index, op) in self.ops.iter().enumerate() {
@@ -80,6 +82,13 @@ impl<'a> Update<'a> {
         let new = if changed { document.text().map(Stored::from) } else { None };
         Ok(Applied { new, errors })
     }
+}
+
+/// The stored value as JSON text, on which updates work.
+fn json_text(old: &Stored) -> Result<Cow<'_, str>, WireError> {
+    let value = old.value().ok_or_else(|| broken("it is not UTF-8"))?;
+    let place = |error: Inexpressible| error.within("old_value").to_string();
+    value.to_json().map_err(|error| WireError::new(code::NOT_EXPRESSIBLE, place(error)))
 }
 
 /// Only for values that were stored past the validation at the door.

@@ -2,7 +2,6 @@
 
 use super::names::{NameId, Names};
 use super::number::Number;
-use crate::codec::json::write_string;
 
 /// The operations of the protocol, by the name that `type` gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,17 +79,6 @@ pub struct OpError {
 impl OpError {
     /// `doc_url` of every entry.
     pub const DOC_URL: &str = "https://iii.dev/docs/workers/iii-state#error-codes";
-
-    /// Appends the entry of `errors`.
-    pub fn write_json(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(format!("{{\"op_index\":{},\"code\":", self.op_index).as_bytes());
-        write_string(out, &self.code);
-        out.extend_from_slice(b",\"message\":");
-        write_string(out, &self.message);
-        out.extend_from_slice(b",\"doc_url\":");
-        write_string(out, Self::DOC_URL);
-        out.push(b'}');
-    }
 }
 
 /// An [`OpError`] that does not know its index and operation yet.

@@ -6,6 +6,7 @@ use super::check;
 use super::names::{NameId, Names};
 use super::number::Number;
 use super::op::{Action, Op, OpError, OpKind, Problem};
+use crate::codec::Value;
 use crate::codec::json::{Elements, JsonKind, Member, Members, kind, unescape};
 use crate::limits::JSON_DEPTH_MAX;
 use crate::state::input::Reason;
@@ -55,7 +56,7 @@ struct Fields<'a, 'p, const N: usize> {
 impl<'a, 'p, const N: usize> Fields<'a, 'p, N> {
     fn read(object: &'a str, place: Place<'p>, names: [&'static str; N]) -> Result<Self, Reason> {
         if kind(object) != JsonKind::Object {
-            return Err(Reason::field_type(&place.field(""), object, "an object"));
+            return Err(Reason::field_type(&place.field(""), Value::Json(object), "an object"));
         }
         let mut fields = Fields { place, names, values: [None; N], only: None };
         let mut members = Members::new(object, JSON_DEPTH_MAX)?;
@@ -90,7 +91,7 @@ impl<'a, 'p, const N: usize> Fields<'a, 'p, N> {
         if kind(value) == JsonKind::Number {
             return Ok(value);
         }
-        Err(Reason::field_type(&self.place.field(name), value, "a number"))
+        Err(Reason::field_type(&self.place.field(name), Value::Json(value), "a number"))
     }
 
     /// The operation, in the order of checks: type, path, by or value.
@@ -140,7 +141,8 @@ impl<'a, 'p, const N: usize> Fields<'a, 'p, N> {
     /// A path that may be absent, null, a string, or an array of strings.
     fn optional_path(&self) -> Result<Vec<Cow<'a, str>>, Reason> {
         let Some(path) = self.get("path") else { return Ok(Vec::new()) };
-        let wrong = || Reason::field_type(&self.place.field("path"), path, "a string or an array of strings");
+        let wrong =
+            || Reason::field_type(&self.place.field("path"), Value::Json(path), "a string or an array of strings");
         match kind(path) {
             JsonKind::Null => Ok(Vec::new()),
             JsonKind::String => Ok(one_segment(unescape(path)?)),
@@ -162,7 +164,7 @@ impl<'a, 'p, const N: usize> Fields<'a, 'p, N> {
 
 fn string<'a>(place: Place<'_>, name: &str, value: &'a str) -> Result<Cow<'a, str>, Reason> {
     if kind(value) != JsonKind::String {
-        return Err(Reason::field_type(&place.field(name), value, "a string"));
+        return Err(Reason::field_type(&place.field(name), Value::Json(value), "a string"));
     }
     Ok(unescape(value)?)
 }
