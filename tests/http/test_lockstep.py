@@ -49,6 +49,7 @@ HEADER = st.sampled_from(
         "Bad : x",
         " folded",
         "Host: y",
+        "Host: u@y",
     ]
 )
 BODY = st.one_of(
@@ -102,6 +103,7 @@ VALUE = st.sampled_from(
         {"headers": ["Set-Cookie: a", "set-cookie:b", "bad", "x\r: y", 5, "Date: x"], "body": None},
         {"headers": {"content-type": "x/y", "Access-Control-Allow-Origin": "me", "z": 5, "": "q"}, "body": None},
         {"headers": 5, "body": [None]},
+        {"status_code": 205, "headers": {"Keep-Alive": "timeout=5", "TE": "x", "Upgrade": "h2c"}, "body": "x"},
     ]
 )
 ANSWER = st.one_of(

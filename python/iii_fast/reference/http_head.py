@@ -19,7 +19,10 @@ HEADERS_MAX: Final = 100
 TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _REQUEST_LINE: Final = re.compile(TOKEN + rb" [\x21-\x7e]+ HTTP/(?P<version>[0-9]\.[0-9])")
 HEADER_LINE: Final = re.compile(TOKEN + rb":[\t\x20-\x7e\x80-\xff]*")
-_ABSOLUTE: Final = re.compile(r"https?://[^/?]*", re.IGNORECASE)
+_HOST: Final = r"[A-Za-z0-9\-._~%!$&'()*+,;=:\[\]]"
+"""What a host and port may have in them (RFC 3986, section 3.2, without what stands in front of an ``@``)."""
+_HOST_LINE: Final = re.compile(_HOST.encode() + b"*")
+_ABSOLUTE: Final = re.compile(rf"https?://{_HOST}+(?=[/?]|$)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,7 @@ def parse(data: bytes) -> Head:
             raise Refusal(400, "illegal header line")
     headers = _headers(lines)
     is_old = request_line["version"] == b"1.0"
-    _check_host([name for name, _ in headers], is_old)
+    _check_host([value for name, value in headers if name == "host"], is_old)
     length = _framing(headers, is_old)
     method, target = _parsed(data)
     path, query = _split_target(method, target)
@@ -106,12 +109,13 @@ def _parsed(data: bytes) -> tuple[str, str]:
     return event.method.decode(), event.target.decode()
 
 
-def _check_host(names: list[str], is_old: bool) -> None:
-    hosts = names.count("host")
-    if hosts == 0 and not is_old:
+def _check_host(hosts: list[bytes], is_old: bool) -> None:
+    if not hosts and not is_old:
         raise Refusal(400, "Missing mandatory Host: header")
-    if hosts > 1:
+    if len(hosts) > 1:
         raise Refusal(400, "a request has one Host header, not several")
+    if hosts and not _HOST_LINE.fullmatch(hosts[0]):
+        raise Refusal(400, "the Host header is no host and port")
 
 
 def _framing(headers: list[tuple[str, bytes]], is_old: bool) -> int | Literal["chunked"]:
@@ -135,6 +139,8 @@ def _framing(headers: list[tuple[str, bytes]], is_old: bool) -> int | Literal["c
 
 def _split_target(method: str, target: str) -> tuple[str, str]:
     """Path and query of a target in origin, absolute or asterisk form (RFC 9112, section 3.2)."""
+    if "#" in target:
+        raise Refusal(400, "illegal request target")
     if not target.startswith("/") and not (target == "*" and method == "OPTIONS"):
         absolute = _ABSOLUTE.match(target)
         if absolute is None:

@@ -20,8 +20,22 @@ _ANY_ORIGIN: Final = ("access-control-allow-origin", "access-control-expose-head
 """What a web page needs to read a response; on every one that has no such headers of its own."""
 _NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE_BAD: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-_SERVER_OWNED: Final = frozenset({"content-length", "transfer-encoding", "connection", "date"})
-_BODILESS: Final = frozenset({204, 304})
+_SERVER_OWNED: Final = frozenset(
+    {
+        "connection",
+        "content-length",
+        "date",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+    }
+)
+"""Headers that belong to the connection, not to the function."""
+_BODILESS: Final = frozenset({204, 205, 304})
+_UNMEASURED: Final = frozenset({204, 304})
+"""Statuses without a body, and those of them that do not say how long it is."""
 
 REASONS: Final = {
     200: "OK",
@@ -88,14 +102,14 @@ class Response:
         own = {name for name, _ in self.headers}
         headers = [*self.headers, *((name, b"*") for name in _ANY_ORIGIN if name not in own)]
         headers.append(("date", formatdate(unix_s, usegmt=True).encode()))
-        if self.status not in _BODILESS:
-            headers.append(("content-length", b"%d" % len(self.body)))
+        body = b"" if self.status in _BODILESS else self.body
+        if self.status not in _UNMEASURED:
+            headers.append(("content-length", b"%d" % len(body)))
         if closes:
             headers.append(("connection", b"close"))
         lines = [b"HTTP/1.1 %d %s" % (self.status, REASONS.get(self.status, "").encode())]
         lines += [name.encode() + b": " + value for name, value in headers]
-        body = b"" if is_head or self.status in _BODILESS else self.body
-        return b"\r\n".join(lines) + b"\r\n\r\n" + body
+        return b"\r\n".join(lines) + b"\r\n\r\n" + (b"" if is_head else body)
 
 
 def of_answer(answer: HttpAnswer) -> Response:

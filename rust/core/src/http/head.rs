@@ -122,6 +122,11 @@ pub(super) fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
+/// What a host and port may have in them (RFC 3986, section 3.2, without what stands in front of an `@`).
+fn is_host(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(&byte)
+}
+
 /// The values of a header that most requests do not have, or have once.
 struct Once<'a> {
     value: Option<&'a [u8]>,
@@ -167,6 +172,9 @@ fn judge<'a, 'h>(
         0 | 1 => {}
         _ => return Err(Refusal::new(400, "a request has one Host header, not several")),
     }
+    if !host.value.unwrap_or_default().iter().all(|&byte| is_host(byte)) {
+        return Err(Refusal::new(400, "the Host header is no host and port"));
+    }
     let framing = framing(&length, &coding, version)?;
     let (path, query) = split_target(method, target)?;
     Ok(Head {
@@ -208,6 +216,10 @@ fn framing(length: &Once<'_>, coding: &Once<'_>, version: u8) -> Result<Framing,
 
 /// Path and query of a target in origin, absolute or asterisk form (RFC 9112, section 3.2).
 fn split_target<'a>(method: &str, target: &'a str) -> Result<(&'a str, &'a str), Refusal> {
+    let illegal = || Refusal::new(400, "illegal request target");
+    if target.contains('#') {
+        return Err(illegal());
+    }
     let origin = if target.starts_with('/') || (target == "*" && method == "OPTIONS") {
         target
     } else {
@@ -215,11 +227,12 @@ fn split_target<'a>(method: &str, target: &'a str) -> Result<(&'a str, &'a str),
             let (head, rest) = target.split_at_checked(scheme.len())?;
             head.eq_ignore_ascii_case(scheme).then_some(rest)
         });
-        let Some(rest) = rest else { return Err(Refusal::new(400, "illegal request target")) };
-        match rest.find(['/', '?']) {
-            Some(at) => &rest[at..],
-            None => "/",
+        let rest = rest.ok_or_else(illegal)?;
+        let (authority, rest) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        if authority.is_empty() || !authority.bytes().all(is_host) {
+            return Err(illegal());
         }
+        rest
     };
     let (path, query) = origin.split_once('?').unwrap_or((origin, ""));
     Ok((if path.is_empty() { "/" } else { path }, query))

@@ -11,7 +11,8 @@ use crate::parts::Parts;
 const ANY_ORIGIN: [&str; 2] = ["access-control-allow-origin", "access-control-expose-headers"];
 const JSON_TYPE: &[u8] = b"application/json";
 /// Headers that the engine alone writes: they belong to the connection, not to the function.
-const OWNED: [&str; 4] = ["content-length", "transfer-encoding", "connection", "date"];
+const OWNED: [&str; 8] =
+    ["connection", "content-length", "date", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding"];
 
 /// How a response goes out.
 #[derive(Debug, Clone, Copy)]
@@ -203,9 +204,9 @@ impl<'o> Writer<'o> {
         self.out.bytes(b"date: ");
         self.out.bytes(self.how.clock.date());
         self.out.bytes(b"\r\n");
-        // These two have no body whatever is said (RFC 9110, sections 15.3.5 and 15.4.5).
-        let has_body = !matches!(self.status, 204 | 304);
-        if has_body {
+        // These have no body whatever is said (RFC 9110, sections 15.3.5, 15.3.6 and 15.4.5), and only one says how long that is.
+        let body = if matches!(self.status, 204 | 205 | 304) { b"" } else { body };
+        if !matches!(self.status, 204 | 304) {
             self.out.bytes(b"content-length: ");
             let mut digits = [0u8; 20];
             self.out.bytes(decimal(body.len(), &mut digits));
@@ -215,7 +216,7 @@ impl<'o> Writer<'o> {
             self.out.bytes(b"connection: close\r\n");
         }
         self.out.bytes(b"\r\n");
-        if has_body && !self.how.is_head {
+        if !self.how.is_head {
             self.out.bytes(body);
         }
     }
