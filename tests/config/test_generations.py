@@ -47,6 +47,11 @@ modules:
       body_limit: 2048
       concurrency_request_limit: 0
       cors: {allowed_origins: ['*']}
+      trust_proxy: true
+      middleware:
+      - {function_id: last, priority: 5}
+      - {function_id: first, phase: preHandler, priority: -1}
+      - {function_id: second}
   - class: modules::queue::QueueModule
     config:
       queue_configs:
@@ -62,7 +67,12 @@ modules:
 
 OLD_SETTINGS = Settings(
     http=HttpSettings(
-        host="0.0.0.0", port=8080, default_timeout_ms=5000, body_limit_bytes=2048, concurrency_request_limit=1
+        host="0.0.0.0",
+        port=8080,
+        default_timeout_ms=5000,
+        body_limit_bytes=2048,
+        concurrency_request_limit=1,
+        middleware=("first", "second", "last"),
     ),
     queue=QueueSettings(
         queue_configs={

@@ -203,8 +203,17 @@ ERRORS = {
         "remove it to start without",
     ),
     "http middleware": (
-        "workers: [{name: http, config: {middleware: [{function_id: auth}]}}]",
-        "c.yaml:1: http.middleware is not supported yet, and requests would pass unchecked; remove it to start without",
+        "workers: [{name: http, config: {middleware: [auth]}}]",
+        'c.yaml:1: http.middleware[0] is "auth", expected a mapping with `function_id`',
+    ),
+    "http middleware without function": (
+        "workers: [{name: http, config: {middleware: [{phase: preHandler}]}}]",
+        "c.yaml:1: http.middleware[0].function_id is missing, expected the id of a function",
+    ),
+    "http middleware of another phase": (
+        "workers: [{name: http, config: {middleware: [{function_id: auth}, {function_id: log, phase: onResponse}]}}]",
+        "c.yaml:1: http.middleware[1].phase `onResponse` is not supported yet, and requests would pass unchecked; "
+        "use `preHandler`, or remove the entry",
     ),
 }
 

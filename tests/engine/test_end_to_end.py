@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 import trio
 
 from iii_fast.contracts import Limits
-from tests.engine.conftest import Running, StartEngine
+from tests.engine.conftest import LOCAL, Running, StartEngine
 from tests.support import http
 from tests.support.deadlines import ANSWER_S
 from tests.support.raw_client import RawClient, UpgradeRefused, connect
@@ -76,6 +77,25 @@ async def test_an_http_request_with_condition_and_middleware(start: StartEngine)
                     await worker.serve_one(result=answer)
         assert [(one.status, one.body) for one in responses[:2]] == [(200, "served"), (200, {})]
         assert (responses[2].status, responses[2].body["error"]["code"]) == (422, "CONDITION_NOT_MET")
+
+
+async def test_every_http_request_passes_global_middleware(start: StartEngine) -> None:
+    async with start(http=replace(LOCAL.http, middleware=("auth",))) as started, connect(started.worker) as worker:
+        await worker.send("registerfunction", id="auth")
+        await bind(worker, "http", "f", {"api_path": "a/:x"})
+        responses: list[http.Response] = []
+
+        async def ask() -> None:
+            responses.append(await request(started, "GET", "/a/1"))
+
+        denied = {"action": "respond", "response": {"status_code": 401, "body": {"no": 1}}}
+        for answers in ([{"action": "continue"}, {"body": "served"}], [denied]):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(ask)
+                for answer in answers:
+                    await worker.serve_one(result=answer)
+        assert [(one.status, one.body) for one in responses] == [(200, "served"), (401, {"no": 1})]
+        assert (await request(started, "GET", "/none")).status == 404
 
 
 async def test_http_reaches_functions_of_the_engine(start: StartEngine) -> None:

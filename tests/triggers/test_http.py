@@ -61,9 +61,11 @@ class Bench:
 
 
 @asynccontextmanager
-async def running(functions: dict[str, Callable[..., Any]] | None = None) -> AsyncIterator[Bench]:
+async def running(
+    functions: dict[str, Callable[..., Any]] | None = None, middleware: tuple[str, ...] = ()
+) -> AsyncIterator[Bench]:
     backend, broker = make(functions)
-    kind = HttpTrigger(broker, backend)
+    kind = HttpTrigger(broker, backend, middleware)
     async with trio.open_nursery() as nursery:
         await nursery.start(kind.run)
         yield Bench(backend, kind)
@@ -199,6 +201,29 @@ async def test_middleware_may_respond_itself(result: Any, told: Any, autojump_cl
         assert isinstance(answer, Answered)
         assert (json.loads(answer.result or b""), answer.document) == (told, True)
         assert [one.function_id for one in bench.backend.invocations] == ["m"]
+
+
+async def test_global_middleware_comes_before_the_condition_and_the_routes_own(autojump_clock: MockClock) -> None:
+    async with running(middleware=("g1", "g2")) as bench:
+        bench.backend.scripts |= {name: returns(None) for name in ("g1", "g2", "m", "c")}
+        plain = bench.bind()
+        assert not plain.direct
+        assert await bench.decide(plain) is None
+        assert [one.function_id for one in bench.backend.invocations] == ["g1", "g2"]
+        bench.backend.invocations.clear()
+        assert (
+            await bench.decide(bench.bind(trigger_id="u", condition_function_id="c", middleware_function_ids=["m"]))
+            is None
+        )
+        assert [one.function_id for one in bench.backend.invocations] == ["g1", "g2", "c", "m"]
+        bench.backend.invocations.clear()
+        bench.backend.scripts["g1"] = returns({"action": "respond", "response": {"status_code": 401}})
+        answer = await bench.decide(plain)
+        assert isinstance(answer, Answered)
+        assert json.loads(answer.result or b"") == {"status_code": 401}
+        bench.backend.scripts["g1"] = lambda data: WireError("C", "m")
+        assert await bench.decide(plain) == Refused(500, "C", "m")
+        assert [one.function_id for one in bench.backend.invocations] == ["g1", "g1"]
 
 
 async def test_an_unknown_middleware_action_fails_closed(autojump_clock: MockClock) -> None:

@@ -36,7 +36,10 @@ QUOTAS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class HttpSettings:
-    """The ``http`` trigger's listener. Port 0 lets the system choose; with ``tls`` it speaks ``https://`` only."""
+    """The ``http`` trigger's listener. Port 0 lets the system choose; with ``tls`` it speaks ``https://`` only.
+
+    ``middleware``: functions that every routed request passes before its own condition and middleware, in this order.
+    """
 
     enabled: bool = True
     host: str = "127.0.0.1"
@@ -44,6 +47,7 @@ class HttpSettings:
     default_timeout_ms: int = 30_000
     body_limit_bytes: int = 1 << 20
     concurrency_request_limit: int = 1024
+    middleware: tuple[str, ...] = ()
     tls: TlsFiles | None = None
 
 

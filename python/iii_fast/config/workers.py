@@ -36,6 +36,7 @@ SEGMENT_BYTES: Final = (1 << 20, 4 << 30)
 HISTORY_BYTES_MAX: Final = 1 << 30
 SYNC_LEVELS: Final[tuple[SyncLevel, ...]] = ("always", "interval", "never")
 
+_PHASE: Final = "preHandler"
 _CORS: Final = {"allowed_origins": "ORIGIN", "allowed_methods": "METHOD"}
 _VOLATILE: Final = "queued work IS KEPT IN MEMORY ONLY AND IS LOST WHEN THE ENGINE STOPS"
 
@@ -77,9 +78,9 @@ def _read_tls(section: Section) -> TlsFiles | None:
 
 def read_http(section: Section) -> HttpSettings:
     """``iii-http``: the HTTP listener. A limit of 0 concurrent requests counts as 1."""
-    section.refused("middleware", "requests would pass unchecked; remove it to start without")
     _read_cors(section)
-    section.unsupported("trust_proxy", "the peer's own address is used")
+    # Functions get the headers of proxies as they came, and nothing here depends on who the client is.
+    section.accepted("trust_proxy")
     section.unsupported("request_id_header", "requests carry no id")
     section.unsupported("ignore_trailing_slash", "/a and /a/ are different routes")
     section.unsupported("not_found_function", "unknown routes get the standard 404 body")
@@ -92,8 +93,27 @@ def read_http(section: Section) -> HttpSettings:
         concurrency_request_limit=max(
             1, section.integer("concurrency_request_limit", default.concurrency_request_limit, 0, COUNT_MAX)
         ),
+        middleware=_read_middleware(section),
         tls=_read_tls(section),
     )
+
+
+def _read_middleware(section: Section) -> tuple[str, ...]:
+    """Functions that every request passes first, in the order of their priorities."""
+    found: list[tuple[int, str]] = []
+    for number, node in enumerate(section.listing("middleware")):
+        name = f"{section.name}.middleware[{number}]"
+        if not isinstance(node, Table):
+            fail(section.place_of("middleware"), f"{name} is {node}, expected a mapping with `function_id`")
+        with Section.of(name, node, section.report) as one:
+            function_id, phase = one.optional_string("function_id"), one.string("phase", _PHASE)
+            if not function_id:
+                fail(section.place_of("middleware"), f"{name}.function_id is missing, expected the id of a function")
+            if phase != _PHASE:
+                why = "is not supported yet, and requests would pass unchecked"
+                fail(one.place_of("phase"), f"{name}.phase `{phase}` {why}; use `{_PHASE}`, or remove the entry")
+            found.append((one.integer("priority", 0, -COUNT_MAX, COUNT_MAX), function_id))
+    return tuple(function_id for _, function_id in sorted(found, key=lambda one: one[0]))
 
 
 def _read_cors(section: Section) -> None:

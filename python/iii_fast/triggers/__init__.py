@@ -29,7 +29,7 @@ class TriggerTypes:
 def create(settings: Settings, invoker: Invoker, backend: Backend, clock: Clock) -> TriggerTypes:
     """Makes the engine's trigger types."""
     return TriggerTypes(
-        http=HttpTrigger(invoker, backend) if settings.http.enabled else None,
+        http=HttpTrigger(invoker, backend, settings.http.middleware) if settings.http.enabled else None,
         cron=CronTrigger(invoker, clock) if settings.cron.enabled else None,
         queue=QueueTrigger(invoker, clock, settings.queue) if settings.queue.enabled else None,
         state=StateTrigger(invoker, backend) if settings.state.enabled and settings.state.triggers_enabled else None,

@@ -43,8 +43,8 @@ class _Bound:
     """Whether the engine itself provides the function."""
 
 
-def _read(trigger: Trigger, route_id: int, invoker: Invoker) -> _Bound:
-    """Raises ``WireError`` for a config that cannot be bound."""
+def _read(trigger: Trigger, route_id: int, invoker: Invoker, is_watched: bool) -> _Bound:
+    """``is_watched``: every request passes middleware. Raises ``WireError`` for a config that cannot be bound."""
     config = config_members(trigger.config)
     api_path = config.get("api_path")
     if not isinstance(api_path, str):
@@ -58,7 +58,7 @@ def _read(trigger: Trigger, route_id: int, invoker: Invoker) -> _Bound:
         api_path,
         trigger.function_id,
         trigger.metadata,
-        direct=asked is None and not middleware and not provided,
+        direct=asked is None and not middleware and not provided and not is_watched,
     )
     return _Bound(route, asked, middleware, provided)
 
@@ -75,7 +75,8 @@ class HttpTrigger:
 
     ids: tuple[str, ...] = ("http",)
 
-    def __init__(self, invoker: Invoker, backend: Backend) -> None:
+    def __init__(self, invoker: Invoker, backend: Backend, middleware: tuple[str, ...] = ()) -> None:
+        self._middleware = middleware
         self._invoker = invoker
         self._backend = backend
         self._route_ids = itertools.count(1)
@@ -88,7 +89,7 @@ class HttpTrigger:
 
     def bind(self, trigger: Trigger) -> None:
         """Adds a route. Raises ``WireError``."""
-        bound = _read(trigger, next(self._route_ids), self._invoker)
+        bound = _read(trigger, next(self._route_ids), self._invoker, bool(self._middleware))
         self._backend.bind_route(bound.route)
         if bound.route.method not in METHODS:
             logger.warning("Trigger %r: method %r is never served", trigger.id, bound.route.method)
@@ -155,21 +156,31 @@ class HttpTrigger:
         """The answer of a request; ``None`` when its function is to be called by the backend."""
         told = members(request) or []
         try:
+            if (answer := await self._pass(self._middleware, told, progress)) is not None:
+                return answer
             asked = build([one for one in told if one[0] not in _CHANNELS]) if bound.condition is not None else b""
             if not await self._invoker.allows(bound.condition, asked):
                 return Answered(_SKIPPED)
-            for function_id in bound.middleware:
-                progress.middleware = function_id
-                answer = _middleware_answer(function_id, await self._invoker.invoke(function_id, _for_middleware(told)))
-                if answer is not None:
-                    return answer
-            progress.middleware = None
+            if (answer := await self._pass(bound.middleware, told, progress)) is not None:
+                return answer
             if not bound.provided:
                 return None
             route = bound.route
             return Answered(await self._invoker.invoke(route.function_id, request, metadata=route.metadata))
         except WireError as error:
             return Refused(500, error.code, error.message)
+
+    async def _pass(
+        self, middleware: tuple[str, ...], told: list[tuple[str, bytes]], progress: _Progress
+    ) -> HttpAnswer | None:
+        """Asks middleware in order; the answer of the first that wants to answer itself. Raises ``WireError``."""
+        for function_id in middleware:
+            progress.middleware = function_id
+            answer = _middleware_answer(function_id, await self._invoker.invoke(function_id, _for_middleware(told)))
+            if answer is not None:
+                return answer
+        progress.middleware = None
+        return None
 
 
 # Result
