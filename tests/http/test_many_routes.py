@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable
 
@@ -12,8 +13,9 @@ from tests.http.conftest import Open
 from tests.http.site import Site, request, returns
 
 FEW, MANY = 1_000, 8_000
-TIMES_MAX = 2.5
-"""How much more each of many may cost than each of few: tables that no longer fit into the cache cost some."""
+TIMES_MAX = 4
+"""How much more each of many may cost than each of few: what no longer fits into the cache costs some, and what grows
+with their number would cost eight times as much."""
 ROUNDS = 5
 
 SHAPES: dict[str, Callable[[int], str]] = {
@@ -27,13 +29,19 @@ SHAPES: dict[str, Callable[[int], str]] = {
 def seconds_each(site: Site, count: int, shape: Callable[[int], str]) -> tuple[float, float]:
     """Processor seconds to register one of so many routes, and to take one out."""
     routes = [Route(1000 + n, "GET" if n % 2 else "POST", shape(n), "f") for n in range(count)]
-    start = time.process_time()
-    for route in routes:
-        site.plane.bind_route(route)
-    registered = time.process_time()
-    for route in routes:
-        site.plane.unbind_route(route.id)
-    return (registered - start) / count, (time.process_time() - registered) / count
+    gc.collect()
+    gc.disable()  # it would look through all the test's own objects, now and then
+    try:
+        start = time.process_time()
+        for route in routes:
+            site.plane.bind_route(route)
+        registered = time.process_time()
+        for route in routes:
+            site.plane.unbind_route(route.id)
+        ended = time.process_time()
+    finally:
+        gc.enable()
+    return (registered - start) / count, (ended - registered) / count
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -49,19 +57,29 @@ def test_registering_and_taking_out_does_not_grow(open_site: Open, shape: str) -
 
 
 def test_a_request_costs_the_same_among_many_routes(open_site: Open) -> None:
-    def seconds(count: int) -> float:
+    def prepared(count: int) -> Callable[[], float]:
         site = open_site()
         site.functions["f"] = returns({"body": 1})
         for n in range(count):
             site.route(f"a{n}/:x")
         client, raw = site.client(), request(f"/a{count // 2}/1")
-        best = float("inf")
-        for _ in range(ROUNDS):
-            start = time.process_time()
-            for _ in range(100):
-                client.send(raw)
-            best = min(best, time.process_time() - start)
-            assert [one.status for one in client.responses()] == [200] * 100
-        return best
 
-    assert seconds(MANY) / seconds(1) < 1.5
+        def seconds() -> float:
+            start = time.process_time()
+            for _ in range(50):
+                client.send(raw)
+            took = time.process_time() - start
+            assert [one.status for one in client.responses()] == [200] * 50
+            return took
+
+        return seconds
+
+    one, many = prepared(1), prepared(MANY)
+    gc.collect()
+    gc.disable()
+    try:
+        # By turns, and the best of each: whatever else the machine does only adds.
+        pairs = [(one(), many()) for _ in range(4 * ROUNDS)]
+    finally:
+        gc.enable()
+    assert min(of_many for _, of_many in pairs) / min(of_one for of_one, _ in pairs) < 1.8
