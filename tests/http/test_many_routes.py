@@ -12,10 +12,10 @@ from iii_fast.contracts import Route
 from tests.http.conftest import Open
 from tests.http.site import Site, request, returns
 
-FEW, MANY = 1_000, 8_000
-TIMES_MAX = 4
+FEW, MANY = 500, 8_000
+TIMES_MAX = 6
 """How much more each of many may cost than each of few: what no longer fits into the cache costs some, and what grows
-with their number would cost eight times as much."""
+with their number would cost sixteen times as much."""
 ROUNDS = 5
 
 SHAPES: dict[str, Callable[[int], str]] = {
