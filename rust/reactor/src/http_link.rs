@@ -1,6 +1,7 @@
 //! One http client's socket: serving what was read of it, writing, and its last word. Who has it is `HttpLinks`' business.
 
 use crate::link::Links;
+use crate::plain;
 use crate::poller::{Interest, Poller};
 use crate::shield::shielded;
 use crate::tls::{Received, TlsConnection};
@@ -8,10 +9,9 @@ use iii_fast_core::core::Core;
 use iii_fast_core::http::{Connection, Turn};
 use iii_fast_core::outbox::Outbox;
 use iii_fast_core::peer::SessionId;
-use std::io::{self, IoSlice, Write};
+use std::io;
 use std::net::{Shutdown, TcpStream};
 
-const SLICES_MAX: usize = 16;
 /// Bytes encrypted for one socket before others get their turn.
 const ENCRYPTED_AT_ONCE_MAX: usize = 1 << 20;
 
@@ -97,7 +97,12 @@ impl HttpLink {
 
     /// Writes what the socket takes. An error means the connection is lost.
     pub(crate) fn write(&mut self, now_ms: u64) -> io::Result<()> {
-        let took = if self.tls.is_some() { self.write_encrypted()? } else { self.write_plain()? };
+        let took = if self.tls.is_some() {
+            self.write_encrypted()?
+        } else {
+            // All of it: beyond `outbox_bytes_max` no further request is served.
+            plain::write(&mut self.outbox, &mut self.socket, usize::MAX)?
+        };
         if took {
             self.stalled_since_ms = now_ms;
         }
@@ -109,31 +114,6 @@ impl HttpLink {
             Some(tls) => tls.write(&mut self.outbox, &mut self.socket, ENCRYPTED_AT_ONCE_MAX),
             None => Ok(false),
         }
-    }
-
-    /// Whether the socket took any.
-    fn write_plain(&mut self) -> io::Result<bool> {
-        let mut took = false;
-        while !self.outbox.is_empty() {
-            let written = if self.outbox.is_single() {
-                self.socket.write(self.outbox.first())
-            } else {
-                let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-                let filled = self.outbox.slices(&mut slices);
-                self.socket.write_vectored(&slices[..filled])
-            };
-            match written {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(n) => {
-                    self.outbox.advance(n);
-                    took = true;
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(took)
     }
 
     /// After the last byte: says so, and reads on for a while, so that the client can read everything. False: it has ended.

@@ -12,6 +12,7 @@ mod link;
 mod liveness;
 mod mailbox;
 mod pausing;
+mod plain;
 pub mod poller;
 mod reactor;
 mod secure;

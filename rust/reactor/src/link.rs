@@ -2,6 +2,7 @@
 
 use crate::http::HttpLinks;
 use crate::inbox::Command;
+use crate::plain;
 use crate::poller::{Interest, Poller};
 use crate::tls::TlsConnection;
 use iii_fast_core::calls::{Call, Outcome};
@@ -16,14 +17,12 @@ use iii_fast_core::peer::SessionId;
 use iii_fast_core::remote::Pipeline;
 use slab::Slab;
 use std::collections::VecDeque;
-use std::io::{self, IoSlice, Write};
+use std::io;
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 
 /// Bytes written to one socket before others get their turn.
 const WRITE_BUDGET_BYTES: usize = 1 << 20;
-/// Pieces of one scattered write.
-const SLICES_MAX: usize = 64;
 /// A lent buffer that has grown beyond this is freed instead of kept.
 const POOLED_BYTES_MAX: usize = 64 << 10;
 /// Buffers kept for busy links.
@@ -97,10 +96,13 @@ impl Link {
 
     /// Writes what the socket takes, within the budget. An error means the connection is lost.
     pub(crate) fn write(&mut self, now_ms: u64) -> io::Result<()> {
-        if self.tls.is_some() {
-            self.write_encrypted(now_ms)?;
+        let took = if self.tls.is_some() {
+            self.write_encrypted()?
         } else {
-            self.write_plain(now_ms)?;
+            plain::write(&mut self.outbox, &mut self.socket, WRITE_BUDGET_BYTES)?
+        };
+        if took {
+            self.stalled_since_ms = now_ms;
         }
         if self.phase == Phase::Closing && self.is_drained() {
             self.phase = Phase::Closed;
@@ -110,47 +112,19 @@ impl Link {
         Ok(())
     }
 
-    fn write_encrypted(&mut self, now_ms: u64) -> io::Result<()> {
-        let Some(tls) = &mut self.tls else { return Ok(()) };
+    fn write_encrypted(&mut self) -> io::Result<bool> {
+        let Some(tls) = &mut self.tls else { return Ok(false) };
         let mut took = tls.write(&mut self.outbox, &mut self.socket, WRITE_BUDGET_BYTES)?;
         if self.phase == Phase::Closing && self.outbox.is_empty() {
             tls.close();
             took |= tls.write(&mut self.outbox, &mut self.socket, WRITE_BUDGET_BYTES)?;
         }
-        if took {
-            self.stalled_since_ms = now_ms;
-        }
-        Ok(())
+        Ok(took)
     }
 
     /// Whether the socket has taken everything.
     fn is_drained(&self) -> bool {
         self.outbox.is_empty() && self.tls.as_ref().is_none_or(|tls| !tls.wants_write())
-    }
-
-    fn write_plain(&mut self, now_ms: u64) -> io::Result<()> {
-        let mut budget = WRITE_BUDGET_BYTES;
-        while !self.outbox.is_empty() && budget > 0 {
-            let written = if self.outbox.is_single() {
-                self.socket.write(self.outbox.first())
-            } else {
-                let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-                let filled = self.outbox.slices(&mut slices);
-                self.socket.write_vectored(&slices[..filled])
-            };
-            match written {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(n) => {
-                    self.outbox.advance(n);
-                    self.stalled_since_ms = now_ms;
-                    budget = budget.saturating_sub(n);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
     }
 
     /// Asks the poller for what fits the present state.
