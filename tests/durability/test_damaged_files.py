@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -12,6 +14,8 @@ import trio
 from iii_fast._backend import create_backend
 from iii_fast.contracts import Limits, Recovered, Storage
 from iii_fast.errors import StorageError
+from iii_fast.reference.record import COMMIT, encode_record, varint
+from iii_fast.reference.segment import encode_close, encode_mark
 from tests.durability import golden
 from tests.support.echo_server import NoControl
 from tests.support.engine_process import DURABLE
@@ -32,6 +36,22 @@ BEFORE_COMMIT_4: Final = len(golden.UP_TO_4) - len(golden.COMMIT_4)
 
 def changed(data: bytes, at: int) -> bytes:
     return data[:at] + bytes([data[at] ^ 0x20]) + data[at + 1 :]
+
+
+def torn(key: bytes, value: bytes) -> bytes:
+    """A segment whose last record, which sets an entry, did not come to its end."""
+    body = b"\x01\x01\x01s" + varint(len(key)) + key + varint(len(value)) + value
+    return golden.UP_TO_4 + encode_record(COMMIT, 5, body)[:-1]
+
+
+def mark_as_text(position: int) -> bytes:
+    """The bytes of a mark that can be a key."""
+    for number in itertools.count():
+        mark = encode_mark(position, position, number)
+        with contextlib.suppress(UnicodeDecodeError):
+            mark.decode()
+            return mark
+    raise AssertionError
 
 
 async def opened(backend_name: str, directory: Path, *, salvage: bool = False) -> Recovered:
@@ -82,6 +102,23 @@ def put(directory: Path, files: Mapping[str, bytes]) -> Path:
             id="the header of a segment",
         ),
         pytest.param(
+            {FIRST: torn(b"k", b"\xc1\xc4\x25" + encode_mark(9, 9, golden.SEGMENT_NUMBER) + b".")},
+            f"DIR/{FIRST}: damaged at byte {len(golden.UP_TO_4)}: the record is cut short{KEEP}",
+            id="a mark with the segment's own number",
+        ),
+        pytest.param(
+            {FIRST: golden.VERSION_2},
+            f"DIR/{FIRST}: another version of the engine wrote this file (byte 0: version 2 of the format; this engine "
+            "knows version 3); use that one",
+            id="a segment of another version",
+        ),
+        pytest.param(
+            {**golden.WITH_SNAPSHOT, golden.SNAPSHOT_NAME: golden.SNAPSHOT_VERSION_2},
+            f"DIR/{golden.SNAPSHOT_NAME}: another version of the engine wrote this file (byte 0: version 2 of the "
+            "format; this engine knows version 3); use that one",
+            id="a snapshot of another version",
+        ),
+        pytest.param(
             {**golden.WITH_SNAPSHOT, golden.SNAPSHOT_NAME: changed(golden.SNAPSHOT, 80)},
             f"DIR/{golden.SNAPSHOT_NAME}: damaged at byte 48: the checksum is wrong{KEEP}",
             id="entries of a snapshot",
@@ -127,8 +164,16 @@ async def test_a_start_is_refused(tmp_path: Path, backend: str, files: Mapping[s
         pytest.param({FIRST: golden.SEGMENT}, 0, 7, 0, id="a clean end"),
         pytest.param({FIRST: golden.UP_TO_4[:-1]}, 2, 3, len(golden.COMMIT_4) - 1, id="a commit that is cut"),
         pytest.param({FIRST: changed(golden.UP_TO_4, BEFORE_COMMIT_4 + 8)}, 2, 3, len(golden.COMMIT_4), id="torn"),
-        pytest.param({FIRST: golden.UP_TO_4[:50]}, 0, 0, 18, id="a mark that is cut"),
+        pytest.param({FIRST: golden.UP_TO_4[:60]}, 0, 0, 20, id="a mark that is cut"),
         pytest.param({FIRST: golden.SEGMENT_HEADER[:20]}, 0, 0, 20, id="a header that is cut"),
+        *(
+            pytest.param({FIRST: torn(key, value)}, 3, 4, len(torn(key, value)) - len(golden.UP_TO_4), id=what)
+            for what, key, value in [
+                ("a value with another segment's mark", b"k", b"\xc1\xc4\x25" + golden.MARK_300 + b"."),
+                ("a value with another segment's close", b"k", b"\xc1\xc4\x1d" + encode_close(9, 0) + b"."),
+                ("a key that looks like a mark", mark_as_text(9), b"1"),
+            ]
+        ),
         pytest.param(
             {**golden.WITH_SNAPSHOT, FIRST: b"not needed", "snapshot-00000001-00000.snap": b"nor this"},
             3,
@@ -156,8 +201,9 @@ async def test_salvage_keeps_what_is_intact_and_the_files(tmp_path: Path, backen
     assert (found.entries, found.position, found.dropped_bytes) == (2, 5, len(golden.COMMIT_2))
     [aside] = await trio.to_thread.run_sync(lambda: [path for path in directory.iterdir() if path.is_dir()])
     assert found.salvaged == aside
-    line = f'{{"file":"{FIRST}","offset":60,"bytes":{len(golden.COMMIT_2)},"reason":"the checksum is wrong"}}\n'
-    dropped = files[FIRST][60 : 60 + len(golden.COMMIT_2)]
+    at, size = BEFORE_COMMIT_2, len(golden.COMMIT_2)
+    line = f'{{"file":"{FIRST}","offset":{at},"bytes":{size},"reason":"the checksum is wrong"}}\n'
+    dropped = files[FIRST][at : at + size]
     assert await trio.Path(aside / "dropped.bin").read_bytes() == line.encode() + dropped + b"\n"
     assert await trio.Path(aside / FIRST).read_bytes() == files[FIRST]
     again = await opened(backend, directory)

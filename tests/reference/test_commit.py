@@ -44,7 +44,7 @@ def test_operations(op: Op, body: bytes) -> None:
 def test_a_record() -> None:
     ops = [DeleteOp("s", "k"), DeleteScopeOp("t")]
     body = b"\x02\x01s\x01k\x04\x01t"
-    checked = b"\x01\x02\0\0" + (7).to_bytes(8, "little") + body
+    checked = b"\x01\x03\0\0" + (7).to_bytes(8, "little") + body
     record = encode_commit(7, ops)
     assert record == struct.pack("<II", len(body), google_crc32c.value(checked)) + checked
     assert len(record) == HEAD_BYTES + len(body)

@@ -34,6 +34,7 @@ PARTS = [
     PartEntry("s", "k", Entry("1", 300, 1, golden.FAR)),
     PartEntry("", "é", Entry("null", 6, 128)),
 ]
+NUMBER = golden.SEGMENT_NUMBER
 HEADER = PartHeader(PartId(2, 0), 1, 300)
 
 
@@ -43,8 +44,9 @@ HEADER = PartHeader(PartId(2, 0), 1, 300)
 def test_a_segment_is_written_as_by_hand() -> None:
     records = [encode_commit(commit.position, commit.ops) for commit in COMMITS]
     first, second = b"".join(records[:2]), b"".join(records[2:])
-    written = segment.header(1) + segment.encode_mark(0, 0) + first + segment.encode_mark(3, 3) + second
-    assert written + segment.encode_close(7) == golden.SEGMENT
+    written = segment.header(1, NUMBER) + segment.encode_mark(0, 0, NUMBER) + first
+    written += segment.encode_mark(3, 3, NUMBER) + second + segment.encode_close(7, NUMBER)
+    assert written == golden.SEGMENT
     assert segment.name(1) == golden.SEGMENT_NAME
 
 
@@ -179,26 +181,30 @@ def test_a_record_that_is_cut_or_changed_is_unfinished() -> None:
 
 def test_what_a_newer_engine_wrote_is_no_damage() -> None:
     error = broken(encode_record(32, 1, b""))
-    assert (str(error), error.newer) == ("a record of kind 32, version 2, which this engine does not know", True)
+    assert (str(error), error.newer) == ("a record of kind 32, version 3, which this engine does not know", True)
     assert not broken(encode_record(COMMIT, 1, b"") + b"x", 1).newer
-    header = golden.SEGMENT_HEADER[:8] + b"\x03" + golden.SEGMENT_HEADER[9:]
+    header = golden.SEGMENT_HEADER[:8] + b"\x04" + golden.SEGMENT_HEADER[9:]
     with pytest.raises(BrokenError, match="checksum") as caught:
         SegmentReader(header, 1).check_header()
     assert not caught.value.newer
 
 
 def test_what_does_not_belong_into_a_segment() -> None:
-    close = encode_record(CLOSE, 0, b"")
+    close = segment.encode_close(0, NUMBER)
     for rest, text in [
         (golden.END, "a record of kind 17 does not belong here"),
         (golden.MARK_3, "the record ends at position 3 and should begin at position 1"),
         (golden.COMMIT_3, "the record ends at position 3 and should begin at position 1"),
         (close + golden.MARK_0, "something follows the last record"),
-        (segment.encode_mark(0, 1), "the body is malformed"),
+        (segment.encode_mark(0, 1, NUMBER), "the body is malformed"),
+        (segment.encode_mark(0, 0, NUMBER + 1), "the body is malformed"),
+        (segment.encode_close(0, NUMBER + 1), "the body is malformed"),
         (encode_record(CLOSE, 0, b"x"), "the body is malformed"),
     ]:
+        reader = SegmentReader(golden.SEGMENT_HEADER + rest, 1)
+        reader.check_header()
         with pytest.raises(BrokenError) as caught:
-            SegmentReader(golden.SEGMENT_HEADER + rest, 1).next()
+            reader.next()
         assert (str(caught.value), caught.value.unfinished) == (text, False)
 
 
@@ -224,4 +230,4 @@ def test_headers_belong_to_their_files() -> None:
     with pytest.raises(BrokenError, match=r"^the header and the name of the file do not belong together$"):
         read_header(golden.SNAPSHOT, PartId(2, 1))
     with pytest.raises(BrokenError, match=r"^the header is cut short$"):
-        SegmentReader(golden.SEGMENT_HEADER[:31], 1).check_header()
+        SegmentReader(golden.SEGMENT_HEADER[:39], 1).check_header()

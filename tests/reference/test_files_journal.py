@@ -392,7 +392,7 @@ async def test_a_crash_between_the_steps_of_a_salvage_keeps_what_it_keeps(tmp_pa
         for key in "abc":
             await opened.call("set", scope="s", key=key, value=1)
     damaged = bytearray(taken(directory)[SEGMENT_1])
-    damaged[segment.HEADER_BYTES + 28 + 25] ^= 1  # the first commit
+    damaged[segment.HEADER_BYTES + 36 + 25] ^= 1  # the first commit
     await trio.Path(directory / SEGMENT_1).write_bytes(damaged)
     files = Steered(directory)
     files.names = {SEGMENT_1: Inode(damaged, len(damaged))}

@@ -26,6 +26,9 @@ from iii_fast.reference.state_entries import Entry
 from tests.durability import golden
 from tests.reference.stored import Content, Opened, put, recovered, running, taken
 
+NUMBER = golden.SEGMENT_NUMBER
+BEFORE_COMMIT_2 = len(golden.SEGMENT_HEADER + golden.MARK_0)
+
 
 @dataclass
 class Life:
@@ -111,7 +114,8 @@ def refusal(files: Mapping[str, bytes], *, salvage: bool = False) -> str:
 def segment_file(*commits: tuple[int, list[Op]], first: int = 1) -> bytes:
     """A segment that was not closed."""
     records = [encode_commit(position, ops) for position, ops in commits]
-    return segment.header(first) + segment.encode_mark(first - 1, first - 1) + b"".join(records)
+    mark = segment.encode_mark(first - 1, first - 1, NUMBER)
+    return segment.header(first, NUMBER) + mark + b"".join(records)
 
 
 def part_file(part: PartId, parts: int, start: int, *entries: PartEntry) -> bytes:
@@ -187,10 +191,10 @@ def test_files_that_are_missing_are_missed(life: Life) -> None:
 
 def test_texts_of_refusals(life: Life) -> None:
     help_text = "put a backup in place with `iii-fast restore`, or keep what is"
-    files = {golden.SEGMENT_NAME: golden.SEGMENT[:70] + b"?" + golden.SEGMENT[71:]}
+    files = {golden.SEGMENT_NAME: golden.SEGMENT[:90] + b"?" + golden.SEGMENT[91:]}
     assert refusal(files) == (
-        f"data/{golden.SEGMENT_NAME}: damaged at byte 60: the checksum is wrong; look closer with `iii-fast verify "
-        f"data`, {help_text} intact with `iii-fast serve --salvage`"
+        f"data/{golden.SEGMENT_NAME}: damaged at byte {BEFORE_COMMIT_2}: the checksum is wrong; look closer with "
+        f"`iii-fast verify data`, {help_text} intact with `iii-fast serve --salvage`"
     )
     tail = f"; put them back, {help_text} there with `iii-fast serve --salvage`"
     second = segment.name(5)
@@ -221,12 +225,12 @@ def test_nothing_is_a_beginning() -> None:
 
 def test_a_segment_that_was_only_begun_is_no_damage() -> None:
     begun = segment.name(5)
-    for data in (b"", golden.SEGMENT_HEADER[:20], bytes(32)):
+    for data in (b"", golden.SEGMENT_HEADER[:20], bytes(segment.HEADER_BYTES)):
         content, found = recovered({golden.SEGMENT_NAME: golden.UP_TO_4, begun: data})
         assert (found.position, len(content)) == (4, 3)
         assert found.torn is not None
         assert (found.torn.file, len(found.torn.data)) == (begun, len(data))
-    for data in (bytes(33), bytes(32) + golden.MARK_0):
+    for data in (bytes(segment.HEADER_BYTES + 1), bytes(segment.HEADER_BYTES) + golden.MARK_0):
         text = refusal({golden.SEGMENT_NAME: golden.UP_TO_4, begun: data})
         assert "damaged at byte 0: the header is not that of such a file" in text
 
@@ -234,14 +238,14 @@ def test_a_segment_that_was_only_begun_is_no_damage() -> None:
 def test_what_a_later_mark_says_to_be_synced_is_no_torn_tail() -> None:
     torn, later = bytearray(golden.UP_TO_4), len(golden.UP_TO_4) - len(golden.COMMIT_4)
     torn[len(golden.SEGMENT_HEADER + golden.MARK_0) + 30] ^= 1
-    assert "damaged at byte 60: the checksum is wrong" in refusal({golden.SEGMENT_NAME: bytes(torn)})
-    unsynced = bytes(torn[: later - 28]) + segment.encode_mark(3, 0) + golden.COMMIT_4
+    assert f"damaged at byte {BEFORE_COMMIT_2}: the checksum is wrong" in refusal({golden.SEGMENT_NAME: bytes(torn)})
+    unsynced = bytes(torn[: later - len(golden.MARK_3)]) + segment.encode_mark(3, 0, NUMBER) + golden.COMMIT_4
     content, found = recovered({golden.SEGMENT_NAME: unsynced})
     assert (content, found.position) == ({}, 0)
     assert found.torn is not None
-    assert len(found.torn.data) == len(unsynced) - 60
-    closed = unsynced + segment.encode_close(4)
-    assert "damaged at byte 60" in refusal({golden.SEGMENT_NAME: closed})
+    assert len(found.torn.data) == len(unsynced) - BEFORE_COMMIT_2
+    closed = unsynced + segment.encode_close(4, NUMBER)
+    assert f"damaged at byte {BEFORE_COMMIT_2}" in refusal({golden.SEGMENT_NAME: closed})
 
 
 def test_only_the_last_segment_may_be_torn() -> None:
@@ -251,7 +255,7 @@ def test_only_the_last_segment_may_be_torn() -> None:
 
 def test_a_whole_record_in_the_wrong_place_is_damage() -> None:
     data = golden.SEGMENT_HEADER + golden.MARK_0 + golden.COMMIT_3
-    text = "damaged at byte 60: the record ends at position 3 and should begin at position 1"
+    text = f"damaged at byte {BEFORE_COMMIT_2}: the record ends at position 3 and should begin at position 1"
     assert text in refusal({golden.SEGMENT_NAME: data})
 
 
@@ -259,7 +263,7 @@ def test_what_a_newer_engine_wrote_is_refused_whatever_is_asked() -> None:
     files = {golden.SEGMENT_NAME: golden.UP_TO_4 + encode_record(32, 4, b"queue")}
     expected = (
         f"data/{golden.SEGMENT_NAME}: another version of the engine wrote this file (byte {len(golden.UP_TO_4)}: "
-        "a record of kind 32, version 2, which this engine does not know); use that one"
+        "a record of kind 32, version 3, which this engine does not know); use that one"
     )
     for salvage in (False, True):
         assert refusal(files, salvage=salvage) == expected
@@ -393,16 +397,16 @@ def dropped(aside: Path) -> list[tuple[dict[str, object], bytes]]:
 
 
 async def test_salvage_keeps_the_commits_around_a_broken_one(tmp_path: Path) -> None:
-    files = flipped(
-        {golden.SEGMENT_NAME: golden.SEGMENT[: -len(golden.COMMIT_7 + golden.CLOSE_7)]}, golden.SEGMENT_NAME, 90
-    )
+    at, size = BEFORE_COMMIT_2, len(golden.COMMIT_2)
+    intact = {golden.SEGMENT_NAME: golden.SEGMENT[: -len(golden.COMMIT_7 + golden.CLOSE_7)]}
+    files = flipped(intact, golden.SEGMENT_NAME, at + 30)
     directory = put(tmp_path / "data", files)
     kept, result, aside = await salvaged(directory)
     assert kept == {("t", ""): Entry("0", 4, 4)}
     assert result.dropped_bytes == len(golden.COMMIT_2)
     assert result.position > 6
-    damaged = files[golden.SEGMENT_NAME][60 : 60 + len(golden.COMMIT_2)]
-    head = {"file": golden.SEGMENT_NAME, "offset": 60, "bytes": len(damaged), "reason": "the checksum is wrong"}
+    damaged = files[golden.SEGMENT_NAME][at : at + size]
+    head = {"file": golden.SEGMENT_NAME, "offset": at, "bytes": size, "reason": "the checksum is wrong"}
     assert dropped(aside) == [(head, damaged)]
     assert {name: (aside / name).read_bytes() for name in files} == files
 

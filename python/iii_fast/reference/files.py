@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -122,6 +123,10 @@ class Files:
             except FileExistsError:
                 return False
             return True
+
+    def random(self) -> int:
+        """A u64 that nobody can know before."""
+        return secrets.randbits(64)
 
     def sync_names(self, inner: str = ".") -> None:
         """Brings what files there are, and their names, to the disk; ``inner`` is a directory in the directory."""

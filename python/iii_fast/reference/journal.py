@@ -18,9 +18,10 @@ from iii_fast.errors import StorageError
 from iii_fast.reference import segment, segment_writer, snapshot
 from iii_fast.reference.catalog import Catalog, Segment
 from iii_fast.reference.commit import Op, encode_commit
-from iii_fast.reference.files import Files, Output
+from iii_fast.reference.files import Files
 from iii_fast.reference.log import Log
 from iii_fast.reference.part import PartEntry, PartHeader
+from iii_fast.reference.segment_writer import Current
 from iii_fast.reference.state_entries import Entries
 
 logger = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ class Place:
     catalog: Catalog
     start: int
     position: int
-    output: Output
+    current: Current
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class Journal:
     """
 
     def __init__(self, place: Place, storage: Storage, log: Log, entries: Entries, waiting_bytes_max: int) -> None:
-        self._files, self._catalog, self._output = place.files, place.catalog, place.output
+        self._files, self._catalog, self._current = place.files, place.catalog, place.current
         self._storage = storage
         self._log = log
         self._entries = entries
@@ -120,7 +121,7 @@ class Journal:
                     with trio.CancelScope(shield=True):
                         await self._write_out()
         finally:
-            self._output.close()
+            self._current.output.close()
             self._files.unlock()
 
     async def _keep_writing(self, nursery: trio.Nursery) -> None:
@@ -191,34 +192,36 @@ class Journal:
         if batch.records:
             if self._catalog.segments[-1].bytes >= self._storage.segment_bytes:
                 self._change_segment()
-            self._append(segment.encode_mark(self._position, self._synced) + batch.records)
+            self._append(batch.records)
             self._position = batch.position
         if is_sync_due:
             self._sync()
         if batch.captured is not None and self._catalog.segments[-1].first <= self._position:
             self._change_segment()
 
-    def _append(self, data: bytes) -> None:
-        self._output.append(data)
+    def _append(self, records: bytes) -> None:
+        """Appends a mark and the records."""
+        data = segment.encode_mark(self._position, self._synced, self._current.number) + records
+        self._current.output.append(data)
         self._catalog.segments[-1].bytes += len(data)
 
     def _sync(self) -> None:
         if self._synced < self._position:
-            self._output.sync()
+            self._current.output.sync()
             self._synced = self._position
 
     def _change_segment(self) -> None:
         """Begins the segment behind everything that is written, which is synced first."""
         self._sync()
         first = self._position + 1
-        former, self._output = self._output, segment_writer.begin(self._files, first)
-        former.close()
+        former, self._current = self._current, segment_writer.begin(self._files, first)
+        former.output.close()
         self._catalog.segments.append(Segment(first, segment.HEADER_BYTES))
 
     def _close(self) -> None:
         self._sync()
-        self._append(segment.encode_mark(self._position, self._synced) + segment.encode_close(self._position))
-        self._output.sync()
+        self._append(segment.encode_close(self._position, self._current.number))
+        self._current.output.sync()
 
     # --- rounds of snapshots ---------------------------------------------------------------------------------------
 

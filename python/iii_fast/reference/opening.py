@@ -60,12 +60,12 @@ def _open(
         files.truncate(found.tail.name, found.tail.bytes)
         catalog.segments[-1] = found.tail
     first = found.position + 1
-    output = segment_writer.begin(files, first)
+    current = segment_writer.begin(files, first)
     catalog.segments = [one for one in catalog.segments if one.first != first]
     catalog.segments.append(Segment(first, segment.HEADER_BYTES))
     log.history = found.history
     journal = Journal(
-        Place(files, catalog, found.start, found.position, output), storage, log, entries, waiting_bytes_max
+        Place(files, catalog, found.start, found.position, current), storage, log, entries, waiting_bytes_max
     )
     log.attach(journal, found.position)
     return journal, recovered

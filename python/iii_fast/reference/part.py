@@ -23,7 +23,7 @@ from iii_fast.reference.record import (
     Record,
     candidates,
     checksum,
-    encode_number,
+    encode_numbers,
     encode_record,
     malformed,
     read_record,
@@ -110,7 +110,7 @@ def encode_entries(start: int, entries: Iterable[PartEntry]) -> Iterator[bytes]:
             body.clear()
     if body:
         yield encode_record(ENTRIES, start, bytes(body))
-    yield encode_number(END, start, count)
+    yield encode_numbers(END, start, count)
 
 
 def _encode_entry(found: PartEntry) -> bytes:
@@ -166,8 +166,9 @@ class PartReader:
             return entries
         if record.kind != END:
             raise BrokenError(f"a record of kind {record.kind} does not belong here")
-        if record.number() != self._count and not self._skipped:
-            raise BrokenError(f"the file has {self._count} entries and says that it has {record.number()}")
+        [count] = record.numbers(1)
+        if count != self._count and not self._skipped:
+            raise BrokenError(f"the file has {self._count} entries and says that it has {count}")
         if self.offset + record.size < len(self._data):
             raise BrokenError("something follows the last record")
         return None

@@ -22,8 +22,8 @@ CLOSE: Final = 3
 ENTRIES: Final = 16
 END: Final = 17
 _KINDS: Final = frozenset({COMMIT, MARK, CLOSE, ENTRIES, END})
-VERSION: Final = 2
-"""The only version of every kind, and of the files, that is known: since it values may be msgpack."""
+VERSION: Final = 3
+"""The only version of every kind, and of the files, that is known: since it marks and closes name their segment."""
 
 _HEAD: Final = struct.Struct("<IIBBHQ")
 _CHECKED_FROM: Final = 8
@@ -61,11 +61,11 @@ class Record:
         """Bytes of all of it."""
         return HEAD_BYTES + len(self.body)
 
-    def number(self) -> int:
-        """The u64 that the bodies of marks and of a snapshot's end are. Raises ``BrokenError``."""
-        if len(self.body) != 8:
+    def numbers(self, count: int) -> tuple[int, ...]:
+        """The u64 of which the bodies of marks, closes and a snapshot's end consist. Raises ``BrokenError``."""
+        if len(self.body) != 8 * count:
             raise malformed()
-        return int.from_bytes(self.body, "little")
+        return struct.unpack(f"<{count}Q", self.body)
 
 
 def checksum(data: bytes) -> int:
@@ -79,9 +79,9 @@ def encode_record(kind: int, position: int, body: bytes) -> bytes:
     return struct.pack("<II", len(body), checksum(checked)) + checked
 
 
-def encode_number(kind: int, position: int, number: int) -> bytes:
-    """A record whose body is a u64."""
-    return encode_record(kind, position, struct.pack("<Q", number))
+def encode_numbers(kind: int, position: int, *numbers: int) -> bytes:
+    """A record whose body consists of u64."""
+    return encode_record(kind, position, struct.pack(f"<{len(numbers)}Q", *numbers))
 
 
 def read_record(data: bytes, offset: int) -> Record:

@@ -34,7 +34,7 @@ def write(
     start = max([found.position, *(one.first for one in catalog.segments)]) + 1
     header = snapshot.header(catalog.generation + 1, start)
     size = snapshot.write(files, header, snapshot.capture(entries)) or 0
-    segment_writer.begin(files, start + 1).close()
+    segment_writer.begin(files, start + 1).output.close()
     snapshot.finish(files, header)
     for name in catalog.names():
         files.rename(name, f"{aside}/{name}")

@@ -22,13 +22,12 @@ from iii_fast.reference.record import (
     Record,
     candidates,
     checksum,
-    encode_number,
-    encode_record,
+    encode_numbers,
     malformed,
     read_record,
 )
 
-HEADER_BYTES: Final = 32
+HEADER_BYTES: Final = 40
 _MAGIC: Final = b"IIIFASTJ"
 _NAME: Final = re.compile(r"journal-([0-9]{20})\.log")
 
@@ -57,20 +56,52 @@ def parse_name(text: str) -> int | None:
     return int(match[1]) or None if match else None
 
 
-def header(first: int) -> bytes:
-    """The first bytes of a segment."""
-    checked = _MAGIC + struct.pack("<IIQ", VERSION, 0, first)
-    return checked + struct.pack("<II", checksum(checked), 0)
+def header(first: int, number: int) -> bytes:
+    """The first bytes of a segment.
+
+    ``number`` was drawn for it: its marks and closes repeat it, so that nothing that is stored can be taken for one.
+    """
+    start = _MAGIC + struct.pack("<IIQ", VERSION, 0, first)
+    checked = start + struct.pack("<IQ", checksum(start), number)
+    return checked + struct.pack("<I", checksum(checked))
 
 
-def encode_mark(position: int, synced: int) -> bytes:
-    """The record before a batch: the last one has ``position``, everything up to ``synced`` is on the disk."""
-    return encode_number(MARK, position, synced)
+def read_header(data: bytes, first: int) -> int:
+    """The number of the segment that begins at ``first``. Raises ``BrokenError``."""
+    version = _version(data)
+    if version not in (None, VERSION):
+        raise BrokenError(f"version {version} of the format; this engine knows version {VERSION}", newer=True)
+    if len(data) < HEADER_BYTES:
+        raise BrokenError("the header is cut short")
+    position, _, number = struct.unpack_from("<QIQ", data, 16)
+    if data[:HEADER_BYTES] != header(position, number):
+        raise BrokenError("the header is not that of such a file, or its checksum is wrong")
+    if position != first:
+        raise BrokenError("the header and the name of the file do not belong together")
+    return int(number)
 
 
-def encode_close(position: int) -> bytes:
-    """The last record after a clean stop: everything up to ``position``, that of the last one, is on the disk."""
-    return encode_record(CLOSE, position, b"")
+def _version(data: bytes) -> int | None:
+    """The version of the format, by what is the same in every version of a header; ``None`` if it is none."""
+    if not data.startswith(_MAGIC) or data[24:28] != struct.pack("<I", checksum(data[:24])):
+        return None
+    return int.from_bytes(data[8:12], "little")
+
+
+def encode_mark(position: int, synced: int, number: int) -> bytes:
+    """The record before a batch: the last one has ``position``, everything up to ``synced`` is on the disk.
+
+    ``number`` is that of the segment.
+    """
+    return encode_numbers(MARK, position, synced, number)
+
+
+def encode_close(position: int, number: int) -> bytes:
+    """The last record after a clean stop: everything up to ``position``, that of the last one, is on the disk.
+
+    ``number`` is that of the segment.
+    """
+    return encode_numbers(CLOSE, position, number)
 
 
 class SegmentReader:
@@ -81,22 +112,11 @@ class SegmentReader:
         self.offset = HEADER_BYTES
         self.last = first - 1
         self.closed = False
+        self._number: int | None = None
 
     def check_header(self) -> None:
-        """Raises ``BrokenError`` when the header is not that of this file."""
-        data, first = self._data[:HEADER_BYTES], self.last + 1
-        if len(data) < HEADER_BYTES:
-            raise BrokenError("the header is cut short")
-        if data == header(first):
-            return
-        if not data.startswith(_MAGIC) or checksum(data[:24]) != int.from_bytes(data[24:28], "little"):
-            raise BrokenError("the header is not that of such a file, or its checksum is wrong")
-        version, _, position = struct.unpack_from("<IIQ", data, 8)
-        if version != VERSION:
-            raise BrokenError(f"version {version} of the format; this engine knows version {VERSION}", newer=True)
-        if position != first:
-            raise BrokenError("the header and the name of the file do not belong together")
-        raise BrokenError("the header is not that of such a file, or its checksum is wrong")
+        """Reads the number in the header. Raises ``BrokenError`` when that is not the header of this file."""
+        self._number = read_header(self._data, self.last + 1)
 
     def next(self) -> Commit | None:
         """The next commit, ``None`` at the end. Raises ``BrokenError``, and does not go past what is broken."""
@@ -121,15 +141,11 @@ class SegmentReader:
                 self._check_follows(commit.before, record.position)
                 self.last = record.position
                 return commit
-            case kind if kind == MARK:
-                if record.number() > record.position:
+            case kind if kind in (MARK, CLOSE):
+                if self._says_synced(record) > record.position:
                     raise malformed()
                 self._check_follows(record.position, record.position)
-            case kind if kind == CLOSE:
-                if record.body:
-                    raise malformed()
-                self._check_follows(record.position, record.position)
-                self.closed = True
+                self.closed = kind == CLOSE
             case kind:
                 raise BrokenError(f"a record of kind {kind} does not belong here")
         return None
@@ -147,21 +163,37 @@ class SegmentReader:
 
     def _synced_behind(self) -> int:
         """Up to which position marks and closes from here on say that everything is on the disk."""
-        return max((_says_synced(record) for record in self._whole(candidates(self._data, self.offset))), default=0)
+        return max(self._synced(candidates(self._data, self.offset)), default=0)
 
-    def _whole(self, offsets: Iterator[int]) -> Iterator[Record]:
+    def _synced(self, offsets: Iterator[int]) -> Iterator[int]:
         for offset in offsets:
             try:
-                yield read_record(self._data, offset)
+                yield self._says_synced(read_record(self._data, offset))
             except BrokenError:
                 continue
+
+    def _says_synced(self, record: Record) -> int:
+        """Up to which position a mark or close of this segment says that everything is on the disk.
+
+        Raises ``BrokenError`` for others: one that has not the segment's number may be part of a key or value.
+        """
+        match record.kind:
+            case kind if kind == MARK:
+                synced, number = record.numbers(2)
+            case kind if kind == CLOSE:
+                synced, [number] = record.position, record.numbers(1)
+            case _:
+                raise malformed()
+        if self._number not in (None, number):
+            raise malformed()
+        return synced
 
     def skip(self) -> None:
         """Goes on with the next record that can be used, whatever its position; to the end if there is none."""
         self.closed = False
         for offset in self._guesses():
             try:
-                before = _before(read_record(self._data, offset))
+                before = self._before(read_record(self._data, offset))
             except BrokenError:
                 continue
             if before >= self.last:
@@ -169,23 +201,15 @@ class SegmentReader:
                 return
         self.offset = len(self._data)
 
+    def _before(self, record: Record) -> int:
+        """The position before a record of a segment. Raises ``BrokenError`` for others."""
+        if record.kind == COMMIT:
+            return record.position - len(decode_ops(record.body))
+        self._says_synced(record)
+        return record.position
+
     def _guesses(self) -> Iterator[int]:
         """In place; where the record's own length leads (what looks like one before may be part of a key); anywhere."""
         yield self.offset
         yield self.offset + HEAD_BYTES + int.from_bytes(self._data[self.offset : self.offset + 4], "little")
         yield from candidates(self._data, self.offset)
-
-
-def _says_synced(record: Record) -> int:
-    if record.kind == MARK and len(record.body) == 8:
-        return record.number()
-    return record.position if record.kind == CLOSE else 0
-
-
-def _before(record: Record) -> int:
-    """The position before a record of a segment. Raises ``BrokenError`` for others."""
-    if record.kind == COMMIT:
-        return record.position - len(decode_ops(record.body))
-    if (record.kind == MARK and len(record.body) == 8) or (record.kind == CLOSE and not record.body):
-        return record.position
-    raise malformed()

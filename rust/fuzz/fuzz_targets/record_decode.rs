@@ -7,11 +7,14 @@ use iii_fast_journal::reader::SegmentReader;
 use iii_fast_journal::segment;
 use libfuzzer_sys::fuzz_target;
 
+/// That of the segment.
+const NUMBER: u64 = 0;
+
 fuzz_target!(|data: &[u8]| {
     let _ = record::decode(data);
     read(data);
     let Some((&how, rest)) = data.split_first() else { return };
-    let mut bytes = segment::header(1).to_vec();
+    let mut bytes = segment::header(1, NUMBER).to_vec();
     // Checksums that are right let the bytes through to what reads bodies.
     if how % 2 == 0 {
         records(&mut bytes, rest)

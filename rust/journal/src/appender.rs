@@ -3,7 +3,7 @@
 
 use crate::error::JournalError;
 use crate::journal::{Journal, SyncLevel};
-use iii_fast_core::log::record::{self, kind};
+use iii_fast_core::log::record;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -121,9 +121,9 @@ impl Appender {
 
     /// Appends a mark and the batch; `before` is the position before it.
     fn append(&mut self, journal: &Journal, before: u64) -> Result<(), JournalError> {
-        self.mark.clear();
-        record::encode_mark(&mut self.mark, before, journal.progress.synced());
         let current = journal.progress.current();
+        self.mark.clear();
+        record::encode_mark(&mut self.mark, before, journal.progress.synced(), current.number);
         current.output.append(&[&self.mark, &self.batch]).map_err(JournalError::io(current.path, "write"))?;
         journal.layout.lock().grew((self.mark.len() + self.batch.len()) as u64);
         Ok(())
@@ -139,9 +139,9 @@ impl Appender {
             }
             let last = journal.progress.written();
             self.batch.clear();
-            record::encode(&mut self.batch, kind::CLOSE, last, |_| {});
-            self.append(journal, last)?;
             let current = journal.progress.current();
+            record::encode_close(&mut self.batch, last, current.number);
+            self.append(journal, last)?;
             current.output.sync().map_err(JournalError::io(current.path, "sync"))
         })
     }

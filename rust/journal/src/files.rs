@@ -1,9 +1,11 @@
-//! The few things that are done with files, behind a seam: tests put a disk there that fails and loses power when they want.
+//! The few things that are done with files, behind a seam: tests put a disk there that fails and loses power when they want, and draws the
+//! numbers they want.
 //!
 //! All names are of files in one directory; `salvaged-N/name` is the only path with a directory in it.
 
 use rustix::fs::{Advice, FlockOperation, fadvise, flock};
 use rustix::io::Errno;
+use rustix::rand::{GetRandomFlags, getrandom};
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, Read, Write};
 use std::num::NonZeroU64;
@@ -80,6 +82,12 @@ pub trait Files: Send + Sync {
     /// # Errors
     /// The system's.
     fn make_directory(&self, name: &str) -> io::Result<()>;
+
+    /// A number that nobody can know before.
+    ///
+    /// # Errors
+    /// The system's.
+    fn random(&self) -> io::Result<u64>;
 
     /// Brings the names to the disk: of this directory, or of the one in it.
     ///
@@ -220,6 +228,15 @@ impl Files for Directory {
 
     fn make_directory(&self, name: &str) -> io::Result<()> {
         std::fs::create_dir(self.0.join(name))
+    }
+
+    fn random(&self) -> io::Result<u64> {
+        let mut bytes = [0; 8];
+        // So few bytes come whole, or not at all.
+        match getrandom(&mut bytes[..], GetRandomFlags::empty())? {
+            8 => Ok(u64::from_le_bytes(bytes)),
+            _ => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
     }
 
     fn sync_names(&self, inner: Option<&str>) -> io::Result<()> {

@@ -240,10 +240,11 @@ fn finish_tail(files: &dyn Files, found: &Found) -> Result<(), JournalError> {
 fn begin_segment(files: &dyn Files, first: u64) -> Result<Current, JournalError> {
     let name = segment::name(first);
     let path = files.directory().join(&name);
+    let number = files.random().map_err(JournalError::io(&path, "draw a number for"))?;
     let output = files.create(&name).map_err(JournalError::io(&path, "create"))?;
-    output.append(&[&segment::header(first)]).map_err(JournalError::io(&path, "write"))?;
+    output.append(&[&segment::header(first, number)]).map_err(JournalError::io(&path, "write"))?;
     output.sync().map_err(JournalError::io(&path, "sync"))?;
     snapshot::sync_names(files)?;
     let twin = output.twin().map_err(JournalError::io(&path, "open"))?;
-    Ok(Current { output: Arc::from(output), twin: Arc::from(twin), path })
+    Ok(Current { output: Arc::from(output), twin: Arc::from(twin), path, number })
 }

@@ -67,7 +67,7 @@ pub fn read_header(bytes: &[u8], id: PartId) -> Result<PartHeader, Fault> {
     }
     let number = |at: usize| u32::from_le_bytes([found[at], found[at + 1], found[at + 2], found[at + 3]]);
     if number(8) != VERSION {
-        return fault(Reason::NewerFormat(number(8)));
+        return fault(Reason::OtherFormat(number(8)));
     }
     let start = u64::from(number(24)) | u64::from(number(28)) << 32;
     let read = PartHeader { id: PartId { generation: number(12), part: number(16) }, parts: number(20), start };

@@ -15,6 +15,8 @@ pub(crate) struct Current {
     /// To sync through while another sync is under way.
     pub(crate) twin: Arc<dyn Output>,
     pub(crate) path: PathBuf,
+    /// In its header, its marks and its close.
+    pub(crate) number: u64,
 }
 
 struct Inner {
@@ -225,7 +227,7 @@ mod tests {
         for key in ["a", "b"] {
             state.set("s", key, iii_fast_core::state::Stored::new("1"), None).unwrap();
         }
-        let current = Current { output: Arc::new(Nowhere), twin: Arc::new(Nowhere), path: PathBuf::new() };
+        let current = Current { output: Arc::new(Nowhere), twin: Arc::new(Nowhere), path: PathBuf::new(), number: 0 };
         (log.clone(), Progress::new(log, always, current, 0))
     }
 

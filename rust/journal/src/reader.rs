@@ -28,9 +28,9 @@ pub enum Reason {
     /// The header belongs to another file.
     #[error("the header and the name of the file do not belong together")]
     OtherFile,
-    /// A newer version of the format.
-    #[error("version {0} of the format; this engine knows version 1")]
-    NewerFormat(u32),
+    /// Another version of the format.
+    #[error("version {0} of the format; this engine knows version {known}", known = segment::VERSION)]
+    OtherFormat(u32),
     /// A kind or version of record that is not known.
     #[error("a record of kind {kind}, version {version}, which this engine does not know")]
     NewerRecord {
@@ -72,7 +72,7 @@ pub enum Reason {
 impl Reason {
     /// Whether it is no damage but the work of another version of the engine.
     pub fn is_newer(&self) -> bool {
-        matches!(self, Reason::NewerFormat(_) | Reason::NewerRecord { .. })
+        matches!(self, Reason::OtherFormat(_) | Reason::NewerRecord { .. })
     }
 
     /// Whether a write that did not come to its end looks like this.
@@ -112,6 +112,8 @@ pub struct SegmentReader<'a> {
     bytes: &'a [u8],
     offset: usize,
     last: u64,
+    /// That of the segment; none when the header does not tell.
+    number: Option<u64>,
     closed: bool,
 }
 
@@ -121,14 +123,14 @@ impl<'a> SegmentReader<'a> {
     /// # Errors
     /// When the header is not that of such a file.
     pub fn new(bytes: &'a [u8], first: u64) -> Result<Self, Fault> {
-        segment::check_header(bytes, first)?;
-        Ok(Self::behind_header(bytes, first))
+        let number = segment::read_header(bytes, first)?;
+        Ok(SegmentReader { number: Some(number), ..Self::behind_header(bytes, first) })
     }
 
     /// Begins behind the header, whatever that is.
     pub(crate) fn behind_header(bytes: &'a [u8], first: u64) -> Self {
         let offset = segment::HEADER_BYTES.min(bytes.len());
-        SegmentReader { bytes, offset, last: first.saturating_sub(1), closed: false }
+        SegmentReader { bytes, offset, last: first.saturating_sub(1), number: None, closed: false }
     }
 
     /// The next commit.
@@ -160,18 +162,10 @@ impl<'a> SegmentReader<'a> {
                 self.last = record.position;
                 commit = Some(Commit { body: record.body, count, position: record.position, end });
             }
-            kind::MARK => {
-                if record::number(record.body)? > record.position {
-                    return Err(Broken::Body.into());
-                }
+            kind::MARK | kind::CLOSE => {
+                self.says_synced(&record).filter(|&synced| synced <= record.position).ok_or(Broken::Body)?;
                 follows(Some(record.position), self.last, record.position)?;
-            }
-            kind::CLOSE => {
-                follows(Some(record.position), self.last, record.position)?;
-                if !record.body.is_empty() {
-                    return Err(Broken::Body.into());
-                }
-                self.closed = true;
+                self.closed = record.kind == kind::CLOSE;
             }
             other => return Err(Reason::Misplaced(other)),
         }
@@ -202,14 +196,19 @@ impl<'a> SegmentReader<'a> {
     /// Up to which position marks and closes from here on say that everything is on the disk.
     fn synced_behind(&self) -> u64 {
         let rest = &self.bytes[self.offset..];
-        candidates(rest).fold(0, |synced, at| {
-            let found = match read(&rest[at..]) {
-                Ok(Record { kind: kind::MARK, body, .. }) => record::number(body).unwrap_or(0),
-                Ok(Record { kind: kind::CLOSE, position, body: [], .. }) => position,
-                _ => 0,
-            };
-            synced.max(found)
-        })
+        let found = candidates(rest).filter_map(|at| self.says_synced(&read(&rest[at..]).ok()?));
+        found.max().unwrap_or(0)
+    }
+
+    /// Up to which position a record says that everything is on the disk, if it is a mark or close of this segment. One that has not its
+    /// number may be part of a key or value.
+    fn says_synced(&self, record: &Record<'_>) -> Option<u64> {
+        let (synced, number) = match record.kind {
+            kind::MARK => record::mark(record.body).ok()?,
+            kind::CLOSE => (record.position, record::number(record.body).ok()?),
+            _ => return None,
+        };
+        self.number.is_none_or(|own| own == number).then_some(synced)
     }
 
     /// Goes on with the next record that can be used after a fault, whatever its position is; to the end if there is none.
@@ -228,9 +227,7 @@ impl<'a> SegmentReader<'a> {
         let record = read(bytes).ok()?;
         let before = match record.kind {
             kind::COMMIT => record.position.checked_sub(record::count_ops(record.body).ok()?)?,
-            kind::MARK if record::number(record.body).is_ok() => record.position,
-            kind::CLOSE if record.body.is_empty() => record.position,
-            _ => return None,
+            _ => self.says_synced(&record).map(|_| record.position)?,
         };
         (before >= self.last).then_some(before)
     }

@@ -67,8 +67,9 @@ pub(crate) fn write(
     }
     let name = segment::name(start + 1);
     let path = files.directory().join(&name);
+    let number = files.random().map_err(JournalError::io(&path, "draw a number for"))?;
     let output = files.create(&name).map_err(JournalError::io(&path, "create"))?;
-    output.append(&[&segment::header(start + 1)]).map_err(JournalError::io(&path, "write"))?;
+    output.append(&[&segment::header(start + 1, number)]).map_err(JournalError::io(&path, "write"))?;
     output.sync().map_err(JournalError::io(&path, "sync"))?;
     for &id in written.parts.keys() {
         snapshot::finish_part(files, id, &Pace::alone())?;

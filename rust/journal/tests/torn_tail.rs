@@ -3,7 +3,10 @@
 
 mod support;
 
+use iii_fast_core::log::Progress;
+use iii_fast_core::state::Stored;
 use iii_fast_journal::files::Files;
+use iii_fast_journal::segment::HEADER_BYTES;
 use iii_fast_journal::{JournalError, Options, SyncLevel};
 use std::sync::Arc;
 use support::disk::{Disk, Loss};
@@ -12,6 +15,14 @@ use support::{Contents, Engine, FilesByName, contents, one_segment, options, ord
 fn start(files: &FilesByName) -> Result<(Contents, iii_fast_journal::Recovered), JournalError> {
     let files: Arc<dyn Files> = Arc::new(Disk::with(files));
     recover(&files, &options(SyncLevel::Always)).map(|(state, recovered)| (contents(&state), recovered))
+}
+
+/// A mark with its record.
+const MARK_BYTES: u64 = 36;
+
+/// The number that was drawn for a segment.
+fn number_of(segment: &[u8]) -> u64 {
+    u64::from_le_bytes(segment[28..36].try_into().unwrap())
 }
 
 fn last_segment(contents: &FilesByName) -> String {
@@ -98,16 +109,20 @@ fn every_cut_leaves_a_prefix_with_all_that_was_synced() {
         let mut contents = disk.contents();
         let last = last_segment(&contents);
         let len = contents[&last].len();
-        assert_eq!(disk.synced_bytes(&last), if level == SyncLevel::Always { len } else { 32 });
+        assert_eq!(disk.synced_bytes(&last), if level == SyncLevel::Always { len } else { HEADER_BYTES });
         for len in (0..=len).rev() {
             contents.get_mut(&last).unwrap().truncate(len);
             let (found, recovered) = start(&contents).unwrap();
             let (whole, truth) = acknowledged.iter().rfind(|(bytes, _)| *bytes <= len).unwrap();
             assert_eq!(found, *truth, "cut to {len}");
             // The mark of the next batch may be whole; it has nothing to lose.
-            let rest = (len - whole) as u64 - if *whole == 0 && len >= 32 { 32 } else { 0 };
+            let rest = (len - whole) as u64 - if *whole == 0 && len >= HEADER_BYTES { HEADER_BYTES as u64 } else { 0 };
             let torn = recovered.torn.map_or(0, |torn| torn.bytes);
-            assert_eq!(torn, if rest >= 28 && len > 32 { rest - 28 } else { rest }, "cut to {len}");
+            assert_eq!(
+                torn,
+                if rest >= MARK_BYTES && len > HEADER_BYTES { rest - MARK_BYTES } else { rest },
+                "cut to {len}"
+            );
             assert!(!recovered.clean);
         }
     }
@@ -195,11 +210,10 @@ fn what_a_newer_engine_wrote_is_refused_whatever_is_asked() {
     let mut newer_kind = contents.clone();
     record::encode(newer_kind.get_mut(&last).unwrap(), 32, first, |_| {});
     let mut newer_format = contents.clone();
-    let mut header = iii_fast_journal::segment::header(first);
-    header[8] = 3;
+    let header = &mut newer_format.get_mut(&last).unwrap()[..28];
+    header[8] = 4;
     let checksum = crc32c(&header[..24]);
-    header[24..28].copy_from_slice(&checksum.to_le_bytes());
-    newer_format.get_mut(&last).unwrap()[..32].copy_from_slice(&header);
+    header[24..].copy_from_slice(&checksum.to_le_bytes());
     for contents in [newer_kind, newer_format] {
         for salvage in [false, true] {
             let files: Arc<dyn Files> = Arc::new(Disk::with(&contents));
@@ -220,15 +234,47 @@ fn a_mark_that_speaks_of_what_was_not_written_yet_is_damage() {
     for (synced, is_damage) in [(first - 1, false), (first, true)] {
         let mut contents = contents.clone();
         let segment = contents.get_mut(&last).unwrap();
-        let rest = segment.split_off(32);
-        record::encode_mark(segment, first - 1, synced);
+        let rest = segment.split_off(HEADER_BYTES);
+        record::encode_mark(segment, first - 1, synced, number_of(segment));
         segment.extend(rest);
         match start(&contents) {
             Ok((found, _)) => assert!(!is_damage && found == truth),
-            Err(JournalError::Damaged { offset, .. }) => assert!(is_damage && offset == 32),
+            Err(JournalError::Damaged { offset, .. }) => assert!(is_damage && offset == HEADER_BYTES as u64),
             Err(other) => panic!("{other}"),
         }
     }
+}
+
+#[test]
+fn the_bytes_of_a_mark_in_a_value_do_not_make_a_torn_tail_damage() {
+    use iii_fast_core::log::record::{self, kind};
+    // A mark of another segment, which says that more is synced than will be here.
+    let further = Disk::default();
+    let engine = Engine::start(further.clone(), one_segment(SyncLevel::Always)).unwrap();
+    write_some(&engine, |_| {});
+    drop(engine);
+    let further = further.contents();
+    let bytes = &further[&last_segment(&further)];
+    let is_mark = |at: &usize| bytes[*at..].get(8..12) == Some(&[kind::MARK, record::VERSION, 0, 0]);
+    let at = (0..bytes.len()).rfind(is_mark).unwrap();
+    let mark = &bytes[at..at + record::decode(&bytes[at..]).unwrap().size()];
+
+    let disk = Disk::default();
+    let engine = Engine::start(disk.clone(), one_segment(SyncLevel::Always)).unwrap();
+    assert!(engine.set_and_wait("s", "a", "1"));
+    let truth = engine.contents();
+    let packed = [&[0xc1, 0xc4, mark.len() as u8 + 1], mark, b"."].concat();
+    let position = engine.state.set("s", "b", Stored::from(packed), None).unwrap().position.unwrap();
+    engine.log.hand_over();
+    assert_eq!(engine.wait(position, false), Progress::Acknowledged);
+    let mut torn = disk.contents();
+    drop(engine);
+    let segment = torn.get_mut(&last_segment(&torn.clone())).unwrap();
+    segment.truncate(segment.len() - 1);
+    assert!(segment.ends_with(mark));
+    let (found, recovered) = start(&torn).unwrap();
+    assert_eq!(found, truth);
+    assert!(recovered.torn.is_some_and(|torn| torn.bytes as usize > mark.len()));
 }
 
 /// The checksum of the format, bit by bit.

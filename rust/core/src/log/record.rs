@@ -8,8 +8,8 @@ use crate::state::Stored;
 /// Bytes before the body.
 pub const HEAD_BYTES: usize = 20;
 
-/// The only version of every kind that is known: since it values may be msgpack.
-pub const VERSION: u8 = 2;
+/// The only version of every kind that is known: since it marks and closes name their segment.
+pub const VERSION: u8 = 3;
 
 /// What a record is.
 pub mod kind {
@@ -137,9 +137,17 @@ pub fn encode_commit(out: &mut Vec<u8>, position: u64, ops: &[Op<'_, &Stored>]) 
     encode(out, kind::COMMIT, position, |out| ops.iter().for_each(|op| encode_op(out, op)));
 }
 
-/// Appends a mark: everything up to `synced` is on the disk.
-pub fn encode_mark(out: &mut Vec<u8>, position: u64, synced: u64) {
-    encode(out, kind::MARK, position, |out| out.extend_from_slice(&synced.to_le_bytes()));
+/// Appends a mark: everything up to `synced` is on the disk. `number` is that of the segment.
+pub fn encode_mark(out: &mut Vec<u8>, position: u64, synced: u64, number: u64) {
+    encode(out, kind::MARK, position, |out| {
+        out.extend_from_slice(&synced.to_le_bytes());
+        out.extend_from_slice(&number.to_le_bytes());
+    });
+}
+
+/// Appends a close: everything up to `position` is on the disk, and nothing follows. `number` is that of the segment.
+pub fn encode_close(out: &mut Vec<u8>, position: u64, number: u64) {
+    encode(out, kind::CLOSE, position, |out| out.extend_from_slice(&number.to_le_bytes()));
 }
 
 fn encode_op(out: &mut Vec<u8>, op: &Op<'_, &Stored>) {
@@ -252,7 +260,18 @@ pub fn entries<'a, E: From<Broken>>(
     Ok(())
 }
 
-/// The number in the body of a mark or of a snapshot's end.
+/// Up to where a mark says that everything is on the disk, and the number of the segment it was written for.
+///
+/// # Errors
+/// [`Broken::Body`].
+pub fn mark(body: &[u8]) -> Result<(u64, u64), Broken> {
+    match body.split_at_checked(8) {
+        Some((synced, segment)) => Ok((number(synced)?, number(segment)?)),
+        None => Err(Broken::Body),
+    }
+}
+
+/// The number in the body of a close or of a snapshot's end.
 ///
 /// # Errors
 /// [`Broken::Body`].

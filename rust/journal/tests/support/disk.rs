@@ -4,6 +4,7 @@ use iii_fast_journal::files::{Files, Listed, Lock, Output};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
@@ -293,6 +294,11 @@ impl Files for Disk {
 
     fn make_directory(&self, _: &str) -> io::Result<()> {
         Ok(())
+    }
+
+    fn random(&self) -> io::Result<u64> {
+        static DRAWN: AtomicU64 = AtomicU64::new(0);
+        Ok(Random(DRAWN.fetch_add(1, Ordering::Relaxed)).below(usize::MAX) as u64)
     }
 
     fn sync_names(&self, inner_directory: Option<&str>) -> io::Result<()> {
