@@ -179,6 +179,9 @@ async def test_the_actions_of_state(capsys: pytest.CaptureFixture[str], source: 
     assert await state("keys") == "b\na\n"
     assert await state("keys", "--prefix", "a", "--json") == '"a"\n'
     assert await state("delete", "a") == '"x"\n'
+    outcome = await command(capsys, address(source), "state", "get", scope, "a")
+    assert (outcome.status, outcome.out, outcome.err) == (1, "", f'there is no key "a" in scope "{scope}"\n')
+    await state("set", "a", "null")
     assert await state("get", "a") == "null\n"
     outcome = await command(capsys, address(source), "state", "set", scope, "k", "1", "--durable")
     assert (outcome.status, "error DURABILITY_UNAVAILABLE: " in outcome.err) == (1, True)
@@ -237,7 +240,7 @@ async def test_values_that_json_does_not_have(
     assert f"scope '{scope}', key 'k1': {problem}; export with --format msgpack\n" in outcome.err
     outcome = await command(capsys, address(source), "state", "get", scope, "k2")
     assert outcome.status == 1
-    assert "`result[0]` is a timestamp, which JSON cannot express" in outcome.err
+    assert "`result.value[0]` is a timestamp, which JSON cannot express" in outcome.err
     for engine, path in ((source, first), (target, second)):
         if engine is target:
             arguments = ["import", str(first), "--format", "msgpack", "--if-absent"]

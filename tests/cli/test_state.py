@@ -33,8 +33,6 @@ async def state(capsys: pytest.CaptureFixture[str], script: Script, *arguments: 
 @pytest.mark.parametrize(
     ("words", "function_id", "data"),
     [
-        (["get", "s", "k"], "state::get", {"scope": "s", "key": "k"}),
-        (["get", "s", "k", "--meta"], "state::get", {"scope": "s", "key": "k", "meta": True}),
         (["set", "s", "k", '{"a":1}'], "state::set", {"scope": "s", "key": "k", "value": {"a": 1}}),
         (
             ["set", "s", "k", "null", "--ttl-ms", "5", "--durable"],
@@ -54,6 +52,43 @@ async def test_one_call_each(
     assert (outcome.status, outcome.err) == (0, "")
     assert outcome.out == '{\n  "a": [\n    1\n  ]\n}\n'
     assert (seen[0]["function_id"], seen[0]["data"]) == (function_id, data)
+
+
+@pytest.mark.parametrize(
+    ("entry", "words", "printed"),
+    [
+        ({"value": {"a": 1}, "version": 7, "expires_at": None}, [], '{\n  "a": 1\n}\n'),
+        ({"value": None, "version": 7, "expires_at": None}, [], "null\n"),
+        (
+            {"value": None, "version": 7, "expires_at": 5},
+            ["--meta"],
+            '{\n  "value": null,\n  "version": 7,\n  "expires_at": 5\n}\n',
+        ),
+    ],
+)
+async def test_get_prints_what_is_stored(
+    capsys: pytest.CaptureFixture[str], entry: dict[str, Any], words: list[str], printed: str
+) -> None:
+    seen: list[dict[str, Any]] = []
+    outcome = await state(capsys, answering(seen, result=entry), "get", "s", "k", *words)
+    assert (outcome.status, outcome.out, outcome.err) == (0, printed, "")
+    assert (seen[0]["function_id"], seen[0]["data"]) == ("state::get", {"scope": "s", "key": "k", "meta": True})
+
+
+@pytest.mark.parametrize("result", [{}, {"result": None}])
+@pytest.mark.parametrize("words", [[], ["--meta"]])
+async def test_get_of_a_key_that_is_not_there(
+    capsys: pytest.CaptureFixture[str], words: list[str], result: dict[str, Any]
+) -> None:
+    outcome = await state(capsys, answering([], **result), "get", "s", "k\n", *words)
+    assert (outcome.status, outcome.out, outcome.err) == (1, "", 'there is no key "k\\n" in scope "s"\n')
+
+
+@pytest.mark.parametrize("result", [7, {"version": 1}])
+async def test_get_from_an_engine_that_does_not_know_meta(capsys: pytest.CaptureFixture[str], result: Any) -> None:
+    outcome = await state(capsys, answering([], result=result), "get", "s", "k")
+    assert (outcome.status, outcome.out) == (1, "")
+    assert "does not know `meta`" in outcome.err
 
 
 async def test_values_from_files(

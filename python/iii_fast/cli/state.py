@@ -19,14 +19,15 @@ from iii_fast.cli.address import engine_url
 from iii_fast.cli.arguments import UsageError, add_engine_options, check_timeout, checked_json, text_argument
 from iii_fast.cli.arguments import command_parser as new_parser
 from iii_fast.cli.client import call, converse
-from iii_fast.cli.failure import telling_failures
+from iii_fast.cli.failure import CommandError, telling_failures
 from iii_fast.cli.pretty import pretty
 from iii_fast.cli.session import Session
 
 DESCRIPTION: Final = "Read, write and watch the state of a running engine."
 EPILOG: Final = """\
 Results are printed as JSON (null for none), numbers and texts as they are stored; an error goes to stderr, with exit
-status 1. A VALUE is JSON, so that a text needs its quotes; @FILE reads it from a file, - from stdin.
+status 1. For `get` it is an error that there is no such key; a null that is stored is printed.
+A VALUE is JSON, so that a text needs its quotes; @FILE reads it from a file, - from stdin.
 An entry that is set without --ttl-ms stays until it is deleted, whatever was said before.
 
 examples:
@@ -42,6 +43,14 @@ examples:
 
 `iii-fast state ACTION --help` tells more. Names of scopes: `iii-fast trigger state::list_groups`.
 environment: III_URL (or III_ENGINE_URL) is the engine's address where --address and --port say nothing.
+"""
+
+GET: Final = """\
+When there is no such key nothing is printed, stderr says so, and the status is 1. A null that is stored is printed.
+
+examples:
+  iii-fast state get users ada
+  iii-fast state get users ada > ada.json || echo "nobody of that name"
 """
 
 WATCH: Final = """\
@@ -90,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
         found.set_defaults(action=action)
         return found
 
-    get = add("get", "print the value of an entry", _get)
+    get = add("get", "print the value of an entry", _get, GET)
     set_ = add("set", "write an entry and print its old and new value", _set)
     list_ = add("list", "print all values of a scope as an array", _list)
     keys = add("keys", "print the keys of a scope, one on each line", _keys)
@@ -118,7 +127,23 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _get(options: argparse.Namespace, url: str) -> partial[None]:
-    return _printing(options, url, "get", [("meta", b"true")] if options.meta else [])
+    scope, key = text_argument(options.scope), text_argument(options.key)
+    return partial(_print_entry, url, scope, key, meta=options.meta, timeout_ms=options.timeout_ms)
+
+
+def _print_entry(url: str, scope: str, key: str, *, meta: bool, timeout_ms: int) -> None:
+    """Prints a value, or all that is known of the entry. Raises ``CommandError`` when there is none."""
+    at = [("scope", jsontext.quote(scope)), ("key", jsontext.quote(key))]
+    # Without its version a null that is stored looks like no entry.
+    data = jsontext.build([*at, ("meta", b"true")])
+    entry = trio.run(partial(call, url, "state::get", data, namespace=None, timeout_ms=timeout_ms))
+    if jsontext.is_null(entry):
+        quoted = {name: text.decode() for name, text in at}
+        raise CommandError(f"there is no key {quoted['key']} in scope {quoted['scope']}")
+    value = dict(jsontext.members(entry) or []).get("value")
+    if value is None:
+        raise CommandError(f"state::get of {url} does not know `meta`: it is no iii-fast engine")
+    print(pretty((entry if meta else value).decode()))
 
 
 def _set(options: argparse.Namespace, url: str) -> partial[None]:
