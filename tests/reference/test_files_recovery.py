@@ -259,7 +259,7 @@ def test_a_whole_record_in_the_wrong_place_is_damage() -> None:
     assert text in refusal({golden.SEGMENT_NAME: data})
 
 
-def test_what_a_newer_engine_wrote_is_refused_whatever_is_asked() -> None:
+def test_what_another_version_wrote_is_refused_whatever_is_asked() -> None:
     files = {golden.SEGMENT_NAME: golden.UP_TO_4 + encode_record(32, 4, b"queue")}
     expected = (
         f"data/{golden.SEGMENT_NAME}: another version of the engine wrote this file (byte {len(golden.UP_TO_4)}: "

@@ -36,7 +36,7 @@ class Faults:
         What another version of the engine wrote is not dropped either way.
         """
         file = self.directory / name
-        if error.newer:
+        if error.other_version:
             raise StorageError(
                 f"{file}: another version of the engine wrote this file (byte {error.offset}: {error}); use that one"
             ) from error

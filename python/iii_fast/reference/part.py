@@ -80,7 +80,7 @@ def read_header(data: bytes, part: PartId) -> PartHeader:
     if not data.startswith(_MAGIC) or checksum(data[:32]) != expected:
         raise BrokenError("the header is not that of such a file, or its checksum is wrong")
     if version != VERSION:
-        raise BrokenError(f"version {version} of the format; this engine knows version {VERSION}", newer=True)
+        raise BrokenError(f"version {version} of the format; this engine knows version {VERSION}", other_version=True)
     header = PartHeader(PartId(generation, number), parts, start)
     if header.id != part or number >= parts:
         raise BrokenError("the header and the name of the file do not belong together")

@@ -33,14 +33,15 @@ _U64_MAX: Final = 2**64 - 1
 class BrokenError(Exception):
     """Bytes that do not say what was written. ``offset`` is where in the file, once a reader of files knows.
 
-    ``unfinished``: a write that did not come to its end looks like this. ``newer``: no damage, this engine is old.
+    ``unfinished``: a write that did not come to its end looks like this. ``other_version``: no damage, another version
+    of the engine wrote them.
     """
 
-    def __init__(self, reason: str, offset: int = 0, *, unfinished: bool = False, newer: bool = False) -> None:
+    def __init__(self, reason: str, offset: int = 0, *, unfinished: bool = False, other_version: bool = False) -> None:
         super().__init__(reason)
         self.offset = offset
         self.unfinished = unfinished
-        self.newer = newer
+        self.other_version = other_version
 
 
 def malformed() -> BrokenError:
@@ -96,7 +97,7 @@ def read_record(data: bytes, offset: int) -> Record:
         raise BrokenError("the checksum is wrong", offset, unfinished=True)
     if kind not in _KINDS or version != VERSION:
         text = f"a record of kind {kind}, version {version}, which this engine does not know"
-        raise BrokenError(text, offset, newer=True)
+        raise BrokenError(text, offset, other_version=True)
     if zero != 0:
         raise malformed()
     return Record(kind, position, data[body : body + size])

@@ -95,7 +95,7 @@ class _Recovery:
         try:
             return part.read_header(data, found)
         except BrokenError as error:
-            if error.newer or not self.faults.salvage:
+            if error.other_version or not self.faults.salvage:
                 self.faults.damage(found.name, error, data)
             raise
 
@@ -143,7 +143,7 @@ class _Recovery:
         try:
             reader.check_header()
         except BrokenError as error:
-            if is_last and len(data) <= segment.HEADER_BYTES and not error.newer:
+            if is_last and len(data) <= segment.HEADER_BYTES and not error.other_version:
                 self._cut(one, data, 0)  # whoever began it wrote nothing else
                 return
             self.faults.damage(one.name, error, data[: segment.HEADER_BYTES])

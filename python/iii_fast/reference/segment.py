@@ -70,7 +70,7 @@ def read_header(data: bytes, first: int) -> int:
     """The number of the segment that begins at ``first``. Raises ``BrokenError``."""
     version = _version(data)
     if version not in (None, VERSION):
-        raise BrokenError(f"version {version} of the format; this engine knows version {VERSION}", newer=True)
+        raise BrokenError(f"version {version} of the format; this engine knows version {VERSION}", other_version=True)
     if len(data) < HEADER_BYTES:
         raise BrokenError("the header is cut short")
     position, _, number = struct.unpack_from("<QIQ", data, 16)

@@ -46,7 +46,7 @@ fn read(bytes: &[u8]) {
             Ok(None) => break,
             Err(fault) => {
                 assert_eq!(fault.offset, reader.offset() as u64);
-                assert!(!(reader.is_torn(&fault) && fault.reason.is_newer()));
+                assert!(!(reader.is_torn(&fault) && fault.reason.is_other_version()));
                 break;
             }
         };

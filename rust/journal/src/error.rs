@@ -49,9 +49,9 @@ pub enum JournalError {
         /// Which.
         what: String,
     },
-    /// A format that this engine does not know.
+    /// The work of another version of the engine, older or newer.
     #[error("{}: another version of the engine wrote this file (byte {offset}: {what}); use that one", .file.display())]
-    Newer {
+    OtherVersion {
         /// The file.
         file: PathBuf,
         /// Where.
@@ -94,8 +94,8 @@ impl JournalError {
     pub(crate) fn fault(file: PathBuf, fault: &Fault) -> JournalError {
         let Fault { offset, reason } = fault;
         let text = reason.to_string();
-        if reason.is_newer() {
-            JournalError::Newer { file, offset: *offset, what: text }
+        if reason.is_other_version() {
+            JournalError::OtherVersion { file, offset: *offset, what: text }
         } else {
             JournalError::Damaged { file, offset: *offset, reason: text }
         }

@@ -33,7 +33,7 @@ pub enum Reason {
     OtherFormat(u32),
     /// A kind or version of record that is not known.
     #[error("a record of kind {kind}, version {version}, which this engine does not know")]
-    NewerRecord {
+    OtherRecord {
         /// Its kind.
         kind: u8,
         /// Its version.
@@ -71,8 +71,8 @@ pub enum Reason {
 
 impl Reason {
     /// Whether it is no damage but the work of another version of the engine.
-    pub fn is_newer(&self) -> bool {
-        matches!(self, Reason::OtherFormat(_) | Reason::NewerRecord { .. })
+    pub fn is_other_version(&self) -> bool {
+        matches!(self, Reason::OtherFormat(_) | Reason::OtherRecord { .. })
     }
 
     /// Whether a write that did not come to its end looks like this.
@@ -84,7 +84,7 @@ impl Reason {
 impl Fault {
     /// Whether this fault of the header of the last segment is what a crash leaves: it has nothing but (part of) a header.
     pub(crate) fn is_unbegun(&self, bytes: &[u8]) -> bool {
-        bytes.len() <= segment::HEADER_BYTES && !self.reason.is_newer()
+        bytes.len() <= segment::HEADER_BYTES && !self.reason.is_other_version()
     }
 }
 
@@ -337,7 +337,7 @@ fn read(bytes: &[u8]) -> Result<Record<'_>, Reason> {
     let record = record::decode(bytes)?;
     let known = matches!(record.kind, kind::COMMIT | kind::MARK | kind::CLOSE | kind::ENTRIES | kind::END);
     if !known || record.version != record::VERSION {
-        return Err(Reason::NewerRecord { kind: record.kind, version: record.version });
+        return Err(Reason::OtherRecord { kind: record.kind, version: record.version });
     }
     if bytes[10..12] != [0, 0] {
         return Err(Broken::Body.into());

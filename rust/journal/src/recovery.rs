@@ -126,7 +126,7 @@ impl Faults<'_> {
 
     /// `bytes` from the fault on are not used.
     fn damage(&self, name: &str, fault: &Fault, bytes: &[u8]) -> Result<(), JournalError> {
-        if !self.salvage || fault.reason.is_newer() {
+        if !self.salvage || fault.reason.is_other_version() {
             return Err(JournalError::fault(self.path(name), fault));
         }
         let piece = Piece {

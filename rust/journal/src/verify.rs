@@ -159,7 +159,7 @@ impl Check<'_> {
 
     fn damage(&mut self, name: &str, fault: &Fault) -> Result<(), JournalError> {
         let file = self.files.directory().join(name);
-        if fault.reason.is_newer() {
+        if fault.reason.is_other_version() {
             return Err(JournalError::fault(file, fault));
         }
         self.report.damages.push(Damage { file, offset: fault.offset, reason: fault.reason.to_string() });

@@ -202,23 +202,23 @@ fn a_missing_segment_in_the_middle_is_named() {
 }
 
 #[test]
-fn what_a_newer_engine_wrote_is_refused_whatever_is_asked() {
+fn what_another_version_wrote_is_refused_whatever_is_asked() {
     use iii_fast_core::log::record;
     let (contents, _) = orderly(0);
     let last = last_segment(&contents);
     let first: u64 = last[8..28].parse().unwrap();
-    let mut newer_kind = contents.clone();
-    record::encode(newer_kind.get_mut(&last).unwrap(), 32, first, |_| {});
-    let mut newer_format = contents.clone();
-    let header = &mut newer_format.get_mut(&last).unwrap()[..28];
+    let mut other_kind = contents.clone();
+    record::encode(other_kind.get_mut(&last).unwrap(), 32, first, |_| {});
+    let mut other_format = contents.clone();
+    let header = &mut other_format.get_mut(&last).unwrap()[..28];
     header[8] = 4;
     let checksum = crc32c(&header[..24]);
     header[24..].copy_from_slice(&checksum.to_le_bytes());
-    for contents in [newer_kind, newer_format] {
+    for contents in [other_kind, other_format] {
         for salvage in [false, true] {
             let files: Arc<dyn Files> = Arc::new(Disk::with(&contents));
             let result = recover(&files, &Options { salvage, ..options(SyncLevel::Always) });
-            let Err(JournalError::Newer { file, .. }) = result else { panic!("not refused") };
+            let Err(JournalError::OtherVersion { file, .. }) = result else { panic!("not refused") };
             assert!(file.ends_with(&last));
             assert_eq!(Disk::with(&contents).contents(), contents);
         }
