@@ -193,10 +193,14 @@ class Core:
     def answer_state(self, reply: Reply, answer: Answer) -> None:
         """Sends what a state function came to, as soon as what it wrote is acknowledged."""
 
+        size = json_text.byte_len(answer.result or "")
+
         def send(error: WireError | None) -> None:
+            reply.peer.outbox.held -= size
             if not reply.peer.gone:
                 reply.send(error or answer.result, wrote=answer.wrote)
 
+        reply.peer.outbox.held += size
         self._when_acknowledged(answer, send)
 
     def _when_acknowledged(self, answer: Answer, then: Then) -> None:

@@ -39,8 +39,8 @@ class Link(trio.abc.Stream):
 
     @property
     def crowded(self) -> bool:
-        """Whether so much waits for the peer that it must not ask for more."""
-        return self._outbox.waiting > self._limits.outbox_throttle_bytes
+        """Whether so much waits for the peer, or for the disk before it, that it must not ask for more."""
+        return self._outbox.waiting + self._outbox.held > self._limits.outbox_throttle_bytes
 
     async def wait_for_room(self) -> None:
         """Waits until the peer has read enough of what waits for it, or is lost."""

@@ -29,6 +29,7 @@ class Outbox:
     """Whatever is put in calls ``wake``; whoever writes to the peer takes it out.
 
     ``writing`` is kept by the writer: bytes it has taken out, or made itself, that are not with the peer's system yet.
+    ``held`` is kept by whoever holds replies back until what they tell is acknowledged: bytes of their results.
     """
 
     def __init__(self, wake: Callable[[], None] = lambda: None) -> None:
@@ -36,6 +37,7 @@ class Outbox:
         self._bytes = 0
         self._wake = wake
         self.writing = 0
+        self.held = 0
         self.closing: Closing | None = None
 
     @property
