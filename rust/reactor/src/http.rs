@@ -97,7 +97,12 @@ impl HttpLinks {
             link.is_dirty = true;
             self.dirty.push(slot);
         }
-        if let Some(place) = self.slab.get_mut(slot) {
+        self.keep(link);
+    }
+
+    /// Puts a link back that there is nothing more to do about.
+    fn keep(&mut self, link: Box<HttpLink>) {
+        if let Some(place) = self.slab.get_mut(link.id.slot()) {
             *place = Some(link);
         }
     }
@@ -293,6 +298,7 @@ impl Reactor {
 
     fn flush_one(&mut self, mut link: Box<HttpLink>) {
         let now_ms = self.links.http.clock.now_ms;
+        let was_held_up = link.is_held_up(&self.core);
         let mut is_there = link.serve(&self.core, &mut self.links, |connection, turn| connection.go_on(turn)).is_some();
         is_there = is_there && link.write(now_ms).is_ok() && link.finish(now_ms);
         if !is_there || link.update_interest(&self.core, &self.poller).is_err() {
@@ -301,8 +307,10 @@ impl Reactor {
         if let Some(buffer) = link.outbox.reclaim() {
             self.links.keep(buffer);
         }
-        if let Some(place) = self.links.http.slab.get_mut(link.id.slot()) {
-            *place = Some(link);
+        match was_held_up && !link.is_held_up(&self.core) && link.connection.may_go_on() {
+            // There is room for the next response; no descriptor will tell.
+            true => self.links.http.put_back(link),
+            false => self.links.http.keep(link),
         }
     }
 

@@ -156,6 +156,11 @@ impl HttpLink {
         Ok(())
     }
 
+    /// Whether so much waits for the client that its next request is not begun.
+    pub(crate) fn is_held_up(&self, core: &Core) -> bool {
+        self.outbox.len() > core.limits.http.outbox_bytes_max
+    }
+
     /// Whether it has taken too long to end, or to take what waits for it.
     pub(crate) fn is_over(&self, now_ms: u64, core: &Core) -> bool {
         let limits = &core.limits.http;

@@ -83,6 +83,11 @@ impl Connection {
         self.input.len() >= limits.head_bytes_max && !matches!(*self.state, State::Closed)
     }
 
+    /// Whether [`Self::go_on`] may have something to do.
+    pub fn may_go_on(&self) -> bool {
+        self.has_ended || !self.input.is_empty()
+    }
+
     /// Whether a request is under way.
     pub fn is_busy(&self) -> bool {
         matches!(*self.state, State::Busy(_))
