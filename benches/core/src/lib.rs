@@ -2,12 +2,14 @@
 
 mod dispatch;
 mod framing;
+mod http;
 mod map;
 
 use std::hint::black_box;
 
 pub use dispatch::{Calls, States};
 pub use framing::Framing;
+pub use http::Gets;
 pub use map::Map;
 
 /// Makes every workload here.
@@ -33,8 +35,16 @@ pub trait Work {
 }
 
 /// The names of all pieces of work.
-pub const NAMES: [&str; 7] =
-    ["map", "map-zipf", "dispatch-state", "dispatch-state-16k", "dispatch-calls", "framing", "framing-1m"];
+pub const NAMES: [&str; 8] = [
+    "map",
+    "map-zipf",
+    "dispatch-state",
+    "dispatch-state-16k",
+    "dispatch-calls",
+    "dispatch-http",
+    "framing",
+    "framing-1m",
+];
 
 /// Prepares the work of that name.
 pub fn prepare(name: &str) -> Option<Box<dyn Work>> {
@@ -45,6 +55,7 @@ pub fn prepare(name: &str) -> Option<Box<dyn Work>> {
         "dispatch-state" => Box::new(States::new(2_000, 100)),
         "dispatch-state-16k" => Box::new(States::new(200, 16 << 10)),
         "dispatch-calls" => Box::new(Calls::new(2_000)),
+        "dispatch-http" => Box::new(Gets::new(2_000)),
         "framing" => Box::new(Framing::new(4_000, 200)),
         "framing-1m" => Box::new(Framing::new(4, 1 << 20)),
         _ => return None,

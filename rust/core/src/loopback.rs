@@ -49,8 +49,8 @@ impl Router for Outboxes {
     fn is_another_ready(&self, _session: SessionId) -> bool {
         false
     }
-    fn respond(&mut self, _core: &Core, to: ExchangeId, outcome: Settlement<'_>) {
-        self.http.respond(to, outcome);
+    fn respond(&mut self, core: &Core, to: ExchangeId, outcome: Settlement<'_>) {
+        self.respond_http(core, to, outcome);
     }
     fn grant(&mut self, to: ExchangeId) {
         self.http.grant(to);

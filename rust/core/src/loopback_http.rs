@@ -1,11 +1,10 @@
 //! Http connections without sockets, fed by hand: beside the workers of a [`Loopback`].
 
-use crate::calls::Outcome;
 use crate::core::Core;
 use crate::http::{Answer, Clock, Connection, ExchangeId, Turn};
-use crate::loopback::Loopback;
+use crate::loopback::{Loopback, Outboxes};
 use crate::outbox::Outbox;
-use crate::outcome::{Settlement, owned};
+use crate::outcome::Settlement;
 use crate::peer::SessionId;
 use std::collections::BTreeMap;
 
@@ -14,15 +13,23 @@ use std::collections::BTreeMap;
 pub(crate) struct HttpClients {
     open: BTreeMap<SessionId, (Connection, Outbox)>,
     clock: Clock,
-    settled: Vec<(ExchangeId, Outcome)>,
+    /// To go on with.
+    answered: Vec<SessionId>,
     granted: Vec<ExchangeId>,
 }
 
-impl HttpClients {
-    pub(crate) fn respond(&mut self, to: ExchangeId, outcome: Settlement<'_>) {
-        self.settled.push((to, owned(outcome)));
+impl Outboxes {
+    /// The outcome is written at once; with what the client has sent meanwhile it goes on later, as in production.
+    pub(crate) fn respond_http(&mut self, core: &Core, to: ExchangeId, outcome: Settlement<'_>) {
+        let Some((mut connection, mut out)) = self.http.open.remove(&to.connection) else { return };
+        let clock = self.http.clock;
+        connection.settled(to, outcome, &mut turn(core, self, clock, &mut out));
+        self.http.open.insert(to.connection, (connection, out));
+        self.http.answered.push(to.connection);
     }
+}
 
+impl HttpClients {
     pub(crate) fn grant(&mut self, to: ExchangeId) {
         self.granted.push(to);
     }
@@ -116,11 +123,7 @@ impl Loopback {
     }
 
     /// Serves one connection, which is out of the table meanwhile as it is in production.
-    fn http_turn(
-        &mut self,
-        id: SessionId,
-        work: impl FnOnce(&mut Connection, &mut Turn<'_, crate::loopback::Outboxes>),
-    ) {
+    fn http_turn(&mut self, id: SessionId, work: impl FnOnce(&mut Connection, &mut Turn<'_, Outboxes>)) {
         let Some((mut connection, mut out)) = self.outboxes.http.open.remove(&id) else { return };
         let clock = self.outboxes.http.clock;
         work(&mut connection, &mut turn(&self.core, &mut self.outboxes, clock, &mut out));
@@ -137,20 +140,12 @@ impl Loopback {
                 self.outboxes.http.granted.push(next);
             }
         }
-        for (exchange, outcome) in std::mem::take(&mut self.outboxes.http.settled) {
-            self.http_turn(exchange.connection, |connection, turn| {
-                connection.settled(exchange, outcome.settlement(), turn);
-                connection.go_on(turn);
-            });
+        for id in std::mem::take(&mut self.outboxes.http.answered) {
+            self.http_turn(id, |connection, turn| connection.go_on(turn));
         }
     }
 }
 
-fn turn<'a>(
-    core: &'a Core,
-    router: &'a mut crate::loopback::Outboxes,
-    clock: Clock,
-    out: &'a mut Outbox,
-) -> Turn<'a, crate::loopback::Outboxes> {
+fn turn<'a>(core: &'a Core, router: &'a mut Outboxes, clock: Clock, out: &'a mut Outbox) -> Turn<'a, Outboxes> {
     Turn { core, router, clock, out }
 }

@@ -69,6 +69,11 @@ impl Registry {
         self.functions.read().get(id).cloned()
     }
 
+    /// As [`Self::find`], for as long as `look` takes; no function is registered or removed meanwhile.
+    pub(crate) fn with<T>(&self, id: &str, look: impl FnOnce(Option<&Provider>) -> T) -> T {
+        look(self.functions.read().get(id))
+    }
+
     /// Whether `id` can be invoked.
     pub fn contains(&self, id: &str) -> bool {
         StateCall::from_function_id(id).is_some() || self.functions.read().contains_key(id)

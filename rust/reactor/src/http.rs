@@ -3,6 +3,7 @@
 use crate::http_link::HttpLink;
 use crate::inbox::Command;
 use crate::link::Links;
+use crate::plain;
 use crate::poller::{Interest, Ready};
 use crate::reactor::Reactor;
 use crate::tls::{TlsConnection, TlsIdentity};
@@ -13,7 +14,7 @@ use iii_fast_core::outbox::Outbox;
 use iii_fast_core::outcome::{Settlement, owned};
 use iii_fast_core::peer::SessionId;
 use slab::Slab;
-use std::io::{self, Read};
+use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::Ordering;
 
@@ -264,13 +265,17 @@ impl Reactor {
             return self.drop_http(link);
         }
         let is_there = !event.read || !link.interest.read || self.read_http(&mut link);
-        if is_there { self.links.http.put_back(link) } else { self.drop_http(link) }
+        match is_there {
+            true if link.only_waits(&self.core) => self.links.http.keep(link),
+            true => self.links.http.put_back(link),
+            false => self.drop_http(link),
+        }
     }
 
     /// Reads once; false when the connection is to be given up.
     fn read_http(&mut self, link: &mut HttpLink) -> bool {
         let (mut scratch, mut plain) = (std::mem::take(&mut self.scratch), std::mem::take(&mut self.plain));
-        let is_there = match link.socket.read(&mut scratch) {
+        let is_there = match plain::read(&link.socket, &mut scratch) {
             Ok(0) => link.end(&self.core, &mut self.links),
             Ok(n) => link.feed(&scratch[..n], &mut plain, &self.core, &mut self.links),
             Err(error) => matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted),
@@ -299,7 +304,8 @@ impl Reactor {
     fn flush_one(&mut self, mut link: Box<HttpLink>) {
         let now_ms = self.links.http.clock.now_ms;
         let was_held_up = link.is_held_up(&self.core);
-        let mut is_there = link.serve(&self.core, &mut self.links, |connection, turn| connection.go_on(turn)).is_some();
+        let mut is_there = !link.connection.may_go_on()
+            || link.serve(&self.core, &mut self.links, |connection, turn| connection.go_on(turn)).is_some();
         is_there = is_there && link.write(now_ms).is_ok() && link.finish(now_ms);
         if !is_there || link.update_interest(&self.core, &self.poller).is_err() {
             return self.drop_http(link);

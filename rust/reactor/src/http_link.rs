@@ -43,7 +43,8 @@ impl HttpLink {
         if self.is_drained() {
             self.stalled_since_ms = clock.now_ms;
         }
-        if self.outbox.is_bare() {
+        // Who asks is seldom answered at once: a buffer is needed when the answer comes.
+        if self.outbox.is_bare() && self.connection.is_busy() {
             self.outbox.lend(links.spare_buffer());
         }
         let (connection, out) = (&mut self.connection, &mut self.outbox);
@@ -101,7 +102,7 @@ impl HttpLink {
             self.write_encrypted()?
         } else {
             // All of it: beyond `outbox_bytes_max` no further request is served.
-            plain::write(&mut self.outbox, &mut self.socket, usize::MAX)?
+            plain::write(&mut self.outbox, &self.socket, usize::MAX)?
         };
         if took {
             self.stalled_since_ms = now_ms;
@@ -154,6 +155,17 @@ impl HttpLink {
             self.interest = interest;
         }
         Ok(())
+    }
+
+    /// Whether nothing is to be done but to wait for the outcome of its request.
+    pub(crate) fn only_waits(&self, core: &Core) -> bool {
+        let reads_only = Interest { read: true, write: false };
+        self.connection.is_busy()
+            && self.outbox.is_bare()
+            && self.tls.is_none()
+            && !self.has_ended
+            && self.interest == reads_only
+            && !self.connection.is_full(&core.limits.http)
     }
 
     /// Whether so much waits for the client that its next request is not begun.

@@ -99,7 +99,7 @@ impl Link {
         let took = if self.tls.is_some() {
             self.write_encrypted()?
         } else {
-            plain::write(&mut self.outbox, &mut self.socket, WRITE_BUDGET_BYTES)?
+            plain::write(&mut self.outbox, &self.socket, WRITE_BUDGET_BYTES)?
         };
         if took {
             self.stalled_since_ms = now_ms;
@@ -145,6 +145,8 @@ pub(crate) struct Links {
     pub(crate) reactor: usize,
     pub(crate) slab: Slab<Link>,
     poller: Arc<Poller>,
+    /// Events of this pass that nobody has looked at yet.
+    pub(crate) unserved: usize,
     /// Sessions that have paused for the sake of others: they go on in the next pass.
     pub(crate) yielded: VecDeque<usize>,
     /// Links with something new in their outbox.
@@ -173,6 +175,7 @@ impl Links {
             reactor,
             slab: Slab::new(),
             poller,
+            unserved: 0,
             yielded: VecDeque::new(),
             dirty: Vec::new(),
             staged: (0..reactors).map(|_| Vec::new()).collect(),
@@ -359,7 +362,7 @@ impl Router for Links {
     }
 
     fn is_another_ready(&self, session: SessionId) -> bool {
-        !self.yielded.is_empty() || self.poller.is_another_ready(session.number())
+        self.unserved > 0 || !self.yielded.is_empty() || self.poller.is_another_ready(session.number())
     }
 
     fn respond(&mut self, core: &Core, to: ExchangeId, outcome: Settlement<'_>) {

@@ -4,6 +4,7 @@ use crate::http::LISTENER_TOKEN;
 use crate::inbox::{Adoption, Command, Inbox, JournalListener, Purpose};
 use crate::linger::Linger;
 use crate::link::{INITIAL_INTEREST, Link, Links, Phase};
+use crate::plain;
 use crate::poller::{EVENTS_MAX, Interest, Poller, Ready, Ticker};
 use crate::shield::{BUG, shielded};
 use crate::upstream::{UPSTREAM_TOKEN, Upstream};
@@ -12,7 +13,7 @@ use iii_fast_core::dispatch::Router;
 use iii_fast_core::peer::SessionId;
 use iii_fast_core::session::{Role, Session};
 use iii_fast_core::ws::{self, Status};
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -21,7 +22,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// Bytes read from one socket before others get their turn.
 const READ_BUDGET_BYTES: usize = 64 << 10;
 /// After this a turn ends, though more is ready: the event loop has other things to do.
-const TURN_MAX: Duration = Duration::from_millis(2);
+const TURN_MAX: Duration = Duration::from_millis(5);
 /// How often liveness is looked after.
 const TICK_MS: u64 = 500;
 
@@ -157,7 +158,9 @@ impl Reactor {
         self.core.advance_clock(now_unix_ms);
         let (count, yielded) = (ready.len(), self.links.yielded.len());
         self.served = count;
+        self.links.unserved = count;
         for event in ready.drain(..) {
+            self.links.unserved -= 1;
             match event.token {
                 INBOX_TOKEN => self.commands(),
                 TICK_TOKEN => {
@@ -254,13 +257,13 @@ impl Reactor {
             return self.drop_link(slot, BUG);
         };
         let status = if let Some(spare) = session.spare() {
-            match link.socket.read(spare) {
+            match plain::read(&link.socket, spare) {
                 Ok(0) => Err("connection closed by the worker"),
                 Ok(n) => shielded(|| session.filled(n, &self.core, &mut self.links)).ok_or(BUG),
                 Err(error) => retry_later(&error),
             }
         } else {
-            match link.socket.read(&mut self.scratch) {
+            match plain::read(&link.socket, &mut self.scratch) {
                 Ok(0) => Err("connection closed by the worker"),
                 Ok(n) => shielded(|| session.feed(&mut self.scratch[..n], &self.core, &mut self.links)).ok_or(BUG),
                 Err(error) => retry_later(&error),
@@ -294,7 +297,7 @@ impl Reactor {
     /// Throws input away while the close handshake ends.
     fn discard(&mut self, slot: usize) {
         let Some(link) = self.links.slab.get_mut(slot) else { return };
-        match link.socket.read(&mut self.scratch) {
+        match plain::read(&link.socket, &mut self.scratch) {
             // The peer sends no more but may still read what waits for it.
             Ok(0) if link.phase == Phase::Closing => {
                 self.pause(slot, true);

@@ -1,10 +1,10 @@
 //! Reading of connections that are encrypted; how they are written is `Link::write`'s business.
 
 use crate::link::Phase;
+use crate::plain;
 use crate::reactor::{Reactor, retry_later};
 use crate::shield::{BUG, shielded};
 use crate::tls::Received;
-use std::io::Read;
 
 const LOST: &str = "connection lost";
 
@@ -13,7 +13,7 @@ impl Reactor {
     pub(crate) fn read_secure(&mut self, slot: usize) {
         let Some(link) = self.links.slab.get_mut(slot) else { return };
         let Some(tls) = link.tls.as_deref_mut() else { return };
-        let n = match link.socket.read(&mut self.scratch) {
+        let n = match plain::read(&link.socket, &mut self.scratch) {
             Ok(0) => return self.drop_link(slot, "connection closed by the worker"),
             Ok(n) => n,
             Err(error) if retry_later(&error).is_ok() => return,

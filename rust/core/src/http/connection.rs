@@ -244,37 +244,52 @@ impl Connection {
     fn request<R: Router>(&mut self, head: &Head<'_, '_>, body: &[u8], turn: &mut Turn<'_, R>) {
         self.number = self.number.wrapping_add(1);
         let how = self.delivery(head.method == "HEAD", head.keeps_alive, turn);
-        if let Err(refusal) = self.route(head, body, turn) {
+        if let Err(refusal) = self.route(head, body, how, turn) {
             let noted = response::write_refusal(turn.out, &refusal, &[], how);
             note(turn, noted);
             self.answered(how, turn);
         }
     }
 
-    fn route<R: Router>(&mut self, head: &Head<'_, '_>, body: &[u8], turn: &mut Turn<'_, R>) -> Result<(), Refusal> {
-        let how = self.delivery(head.method == "HEAD", head.keeps_alive, turn);
+    fn route<R: Router>(
+        &mut self,
+        head: &Head<'_, '_>,
+        body: &[u8],
+        how: Delivery,
+        turn: &mut Turn<'_, R>,
+    ) -> Result<(), Refusal> {
         let names = |name: &str| head.headers.iter().any(|header| header.name.eq_ignore_ascii_case(name));
         if head.method == "OPTIONS" && names("access-control-request-method") {
             response::write_options(turn.out, &[], true, how);
             self.answered(how, turn);
             return Ok(());
         }
-        let found = turn.core.http.routes.read().find(head.method, head.path);
-        let Some((route, values)) = found else { return self.unrouted(head, how, turn) };
-        let request = request::object(head, body, &route, &values)?;
-        let exchange = Exchange {
+        let routes = turn.core.http.routes.read();
+        let Some((route, values)) = routes.find(head.method, head.path) else {
+            let methods = routes.methods(head.path);
+            drop(routes);
+            return self.unrouted(head, &methods, how, turn);
+        };
+        let request = request::object(head, body, route, &values)?;
+        let mut exchange = Exchange {
             id: ExchangeId { connection: self.id, number: self.number },
-            route,
             is_head: how.is_head,
             keeps_alive: head.keeps_alive,
             began_ms: turn.clock.now_ms,
             deadline_ms: turn.clock.now_ms + turn.core.limits.http.request_ms,
-            stage: Stage::Queued(request.into()),
+            stage: Stage::Arrived,
         };
         let id = exchange.id;
-        *self.state = State::Busy(exchange);
+        let mut begun = Ok(());
         if turn.core.http.slots.take(id) {
-            self.begin(id, turn);
+            begun = exchange.begin(route, request, turn);
+        } else {
+            exchange.stage = Stage::Queued(route.clone(), request);
+        }
+        drop(routes);
+        *self.state = State::Busy(exchange);
+        if let Err(refusal) = begun {
+            self.answer(id, &Answer::Refused(refusal), turn);
         }
         Ok(())
     }
@@ -282,16 +297,16 @@ impl Connection {
     fn unrouted<R: Router>(
         &mut self,
         head: &Head<'_, '_>,
+        methods: &[&str],
         how: Delivery,
         turn: &mut Turn<'_, R>,
     ) -> Result<(), Refusal> {
-        let methods = turn.core.http.routes.read().methods(head.path);
         if head.method == "OPTIONS" {
-            response::write_options(turn.out, &methods, false, how);
+            response::write_options(turn.out, methods, false, how);
         } else if methods.is_empty() {
             return Err(Refusal::new(404, "Not Found"));
         } else {
-            response::write_refusal(turn.out, &Refusal::new(405, "Method Not Allowed"), &methods, how);
+            response::write_refusal(turn.out, &Refusal::new(405, "Method Not Allowed"), methods, how);
         }
         self.answered(how, turn);
         Ok(())
@@ -309,7 +324,7 @@ impl Connection {
     /// The request has got a place. Returns whether it is still there to take it.
     pub fn begin<R: Router>(&mut self, id: ExchangeId, turn: &mut Turn<'_, R>) -> bool {
         let Some(exchange) = self.busy(id) else { return false };
-        if let Err(refusal) = exchange.begin(turn) {
+        if let Err(refusal) = exchange.granted(turn) {
             self.answer(id, &Answer::Refused(refusal), turn);
         }
         true
@@ -401,7 +416,9 @@ impl Connection {
             State::Busy(exchange) if self.has_ended && now_ms >= exchange.began_ms + turn.core.limits.http.leave_ms => {
                 self.lost(turn);
             }
-            State::Busy(exchange) if now_ms >= exchange.deadline_ms && !matches!(exchange.stage, Stage::Decided(_)) => {
+            State::Busy(exchange)
+                if now_ms >= exchange.deadline_ms && !matches!(exchange.stage, Stage::Decided(..)) =>
+            {
                 self.time_out(turn);
             }
             _ => {}

@@ -9,7 +9,7 @@ const LINEAR_MAX: usize = 8;
 
 /// What a percent-encoded text stands for: escapes that are none stay, bytes that are no UTF-8 become U+FFFD.
 pub(super) fn percent(text: &str) -> Cow<'_, str> {
-    if !text.as_bytes().contains(&b'%') {
+    if memchr::memchr(b'%', text.as_bytes()).is_none() {
         return Cow::Borrowed(text);
     }
     let bytes = text.as_bytes();
@@ -41,6 +41,9 @@ fn form(text: &str) -> Cow<'_, str> {
 
 /// Writes `a=1&b=2` as a JSON object of strings: a name without `=` has an empty value, values of one name are joined with `, `.
 pub(super) fn write_fields(out: &mut Vec<u8>, text: &str) {
+    if text.is_empty() {
+        return out.extend_from_slice(b"{}");
+    }
     out.push(b'{');
     let pairs = text.split('&').filter(|pair| !pair.is_empty());
     let mut fields: Vec<(Cow<'_, str>, Cow<'_, str>)> = Vec::new();

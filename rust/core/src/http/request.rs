@@ -15,16 +15,18 @@ const CHANNELS: &[u8] = b",\"request_body\":{},\"response\":{}}";
 /// # Errors
 /// 400 for a body that is not what its type says, 415 for a type that cannot be handed on.
 pub fn object(head: &Head<'_, '_>, body: &[u8], route: &Route, values: &Values<'_>) -> Result<String, Refusal> {
-    let mut out = Vec::with_capacity(256 + route.path_json.len() + 2 * route.trigger_json.len() + body.len());
-    out.extend_from_slice(b"{\"method\":");
-    json::write_string(&mut out, head.method);
-    out.extend_from_slice(b",\"path_params\":{");
-    for (at, (name, value)) in route.pattern.names.iter().zip(values).enumerate() {
+    let headers: usize = head.headers.iter().map(|header| header.name.len() + header.value.len() + 6).sum();
+    let fixed = 192 + route.path_json.len() + route.trigger_json.len();
+    let mut out = Vec::with_capacity(fixed + head.path.len() + head.query.len() + headers + body.len());
+    // A token needs no escapes.
+    out.extend_from_slice(b"{\"method\":\"");
+    out.extend_from_slice(head.method.as_bytes());
+    out.extend_from_slice(b"\",\"path_params\":{");
+    for (at, (name, value)) in route.names_json.iter().zip(values).enumerate() {
         if at > 0 {
             out.push(b',');
         }
-        json::write_string(&mut out, name);
-        out.push(b':');
+        out.extend_from_slice(name);
         json::write_string(&mut out, value);
     }
     out.extend_from_slice(b"},\"query_params\":");
@@ -73,6 +75,11 @@ fn write_headers(out: &mut Vec<u8>, headers: &[Header<'_>]) {
 
 /// The inside of a JSON string from a header's value: what is beyond ASCII is ISO 8859-1.
 fn write_latin(out: &mut Vec<u8>, value: &[u8]) {
+    let is_plain = |byte: u8| !matches!(byte, b'"' | b'\\' | b'\t' | 0x80..);
+    // All of it, so that the compiler takes many at once.
+    if value.iter().fold(true, |plain, &byte| plain & is_plain(byte)) {
+        return out.extend_from_slice(value);
+    }
     for &byte in value {
         match byte {
             b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),

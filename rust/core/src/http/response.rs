@@ -9,7 +9,10 @@ use crate::parts::Parts;
 
 /// What a web page needs to read a response; on every one that has no such headers of its own.
 const ANY_ORIGIN: [&str; 2] = ["access-control-allow-origin", "access-control-expose-headers"];
-const JSON_TYPE: &[u8] = b"application/json";
+/// The line of a response that is JSON.
+const JSON_TYPE: &[u8] = b"content-type: application/json\r\n";
+/// All lines of [`ANY_ORIGIN`], and the beginning of the one that follows.
+const ANY_ORIGIN_AND_DATE: &[u8] = b"access-control-allow-origin: *\r\naccess-control-expose-headers: *\r\ndate: ";
 /// Headers that the engine alone writes: they belong to the connection, not to the function.
 const OWNED: [&str; 8] =
     ["connection", "content-length", "date", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding"];
@@ -34,8 +37,8 @@ pub fn write_result(out: &mut Outbox, result: Option<&str>, is_document: bool, h
     };
     let fields = Fields::read(result);
     if !fields.any && !is_document {
-        let mut writer = Writer::begin(out, 200, how);
-        writer.header("content-type", JSON_TYPE);
+        let writer = Writer::begin(out, 200, how);
+        writer.out.bytes(JSON_TYPE);
         return writer.end(result.as_bytes());
     }
     let mut writer = Writer::begin(out, status(fields.status_code), how);
@@ -43,7 +46,7 @@ pub fn write_result(out: &mut Outbox, result: Option<&str>, is_document: bool, h
     let body = fields.body.unwrap_or("{}");
     let is_typed = writer.is_typed;
     if !is_typed {
-        writer.header("content-type", JSON_TYPE);
+        writer.out.bytes(JSON_TYPE);
     }
     match json::kind(body) {
         JsonKind::String if is_typed && !is_document => writer.end(json::unescape(body).unwrap_or_default().as_bytes()),
@@ -56,7 +59,7 @@ pub fn write_result(out: &mut Outbox, result: Option<&str>, is_document: bool, h
 pub fn write_refusal(out: &mut Outbox, refusal: &Refusal, allow: &[&str], how: Delivery) -> Option<String> {
     let (body, error_id) = refusal.envelope();
     let mut writer = Writer::begin(out, refusal.status, how);
-    writer.header("content-type", JSON_TYPE);
+    writer.out.bytes(JSON_TYPE);
     writer.allow(allow);
     writer.end(&body);
     let Refusal { status, code, message } = refusal;
@@ -110,7 +113,12 @@ fn each_member<'a>(object: &'a str, mut see: impl FnMut(&Member<'a>)) {
 
 /// A whole number from 200 to 999, else 200.
 fn status(raw: Option<&str>) -> u16 {
-    let number = raw.filter(|raw| json::kind(raw) == JsonKind::Number).and_then(|raw| raw.parse::<f64>().ok());
+    let raw = raw.filter(|raw| json::kind(raw) == JsonKind::Number);
+    // As almost everybody writes it.
+    if let Some(number) = raw.and_then(|raw| raw.parse().ok()).filter(|number| (200..=999).contains(number)) {
+        return number;
+    }
+    let number = raw.and_then(|raw| raw.parse::<f64>().ok());
     number
         .filter(|number| (200.0..=999.0).contains(number) && number.fract() == 0.0)
         .map_or(200, |number| number as u16)
@@ -158,6 +166,10 @@ struct Writer<'o> {
 
 impl<'o> Writer<'o> {
     fn begin(out: &'o mut Outbox, status: u16, how: Delivery) -> Self {
+        if status == 200 {
+            out.bytes(b"HTTP/1.1 200 OK\r\n");
+            return Writer { out, how, status, is_typed: false, own: [false; ANY_ORIGIN.len()] };
+        }
         let digits = [b'0' + (status / 100) as u8, b'0' + (status / 10 % 10) as u8, b'0' + (status % 10) as u8];
         out.bytes(b"HTTP/1.1 ");
         out.bytes(&digits);
@@ -169,10 +181,6 @@ impl<'o> Writer<'o> {
 
     /// A header with a name in lower case and a value that is known to be good.
     fn header(&mut self, name: &str, value: &[u8]) {
-        self.is_typed |= name == "content-type";
-        for (own, known) in self.own.iter_mut().zip(ANY_ORIGIN) {
-            *own |= name == known;
-        }
         self.out.bytes(name.as_bytes());
         self.out.bytes(b": ");
         self.out.bytes(value);
@@ -185,6 +193,10 @@ impl<'o> Writer<'o> {
             return notes.push(left_out(name));
         }
         let name = name.to_ascii_lowercase();
+        self.is_typed |= name == "content-type";
+        for (own, known) in self.own.iter_mut().zip(ANY_ORIGIN) {
+            *own |= name == known;
+        }
         if !OWNED.contains(&&*name) {
             self.header(&name, value.trim_matches(BLANK).as_bytes());
         }
@@ -197,11 +209,14 @@ impl<'o> Writer<'o> {
     }
 
     fn end(mut self, body: &[u8]) {
-        let own = self.own;
-        for (name, _) in ANY_ORIGIN.into_iter().zip(own).filter(|(_, own)| !own) {
-            self.header(name, b"*");
+        if self.own == [false; ANY_ORIGIN.len()] {
+            self.out.bytes(ANY_ORIGIN_AND_DATE);
+        } else {
+            for (name, _) in ANY_ORIGIN.into_iter().zip(self.own).filter(|(_, own)| !own) {
+                self.header(name, b"*");
+            }
+            self.out.bytes(b"date: ");
         }
-        self.out.bytes(b"date: ");
         self.out.bytes(self.how.clock.date());
         self.out.bytes(b"\r\n");
         // These have no body whatever is said (RFC 9110, sections 15.3.5, 15.3.6 and 15.4.5), and only one says how long that is.

@@ -29,6 +29,8 @@ pub struct Route {
     pub metadata: Option<Box<str>>,
     /// Whether nothing but the function decides: no condition, no middleware.
     pub is_direct: bool,
+    /// `"name":` of each parameter.
+    pub(super) names_json: Vec<Box<[u8]>>,
     /// `"path":…` of the request object.
     pub(super) path_json: Box<[u8]>,
     /// `"trigger":…` of the request object.
@@ -49,6 +51,13 @@ impl Route {
         is_direct: bool,
     ) -> Result<Self, String> {
         let pattern = Pattern::parse(api_path)?;
+        let named = |name: &str| {
+            let mut text = Vec::new();
+            json::write_string(&mut text, name);
+            text.push(b':');
+            text.into()
+        };
+        let names_json = pattern.names.iter().map(|name| named(name)).collect();
         let mut path_json = Vec::new();
         json::write_string(&mut path_json, api_path);
         let mut trigger_json = b"{\"type\":\"http\",\"method\":".to_vec();
@@ -63,6 +72,7 @@ impl Route {
             function_id: function_id.into(),
             metadata,
             is_direct,
+            names_json,
             path_json: path_json.into(),
             trigger_json: trigger_json.into(),
         })
@@ -145,7 +155,7 @@ impl Routes {
     }
 
     /// The route that serves a path (as it came) and the values of its parameters; `HEAD` falls back to `GET`.
-    pub fn find<'p>(&self, method: &str, path: &'p str) -> Option<(Arc<Route>, Values<'p>)> {
+    pub fn find<'p>(&self, method: &str, path: &'p str) -> Option<(&Arc<Route>, Values<'p>)> {
         if !METHODS.contains(&method) {
             return None;
         }
@@ -153,16 +163,16 @@ impl Routes {
         if found.is_none() && method == "HEAD" { self.find_exactly("GET", path) } else { found }
     }
 
-    fn find_exactly<'p>(&self, method: &str, path: &'p str) -> Option<(Arc<Route>, Values<'p>)> {
+    fn find_exactly<'p>(&self, method: &str, path: &'p str) -> Option<(&Arc<Route>, Values<'p>)> {
         let mut values = Vec::new();
         let mut found = None;
         let rest = Some(path.strip_prefix('/').unwrap_or(path));
-        visit(&self.root, rest, &mut values, &mut |owners, values| {
-            let newest = owners.iter().find(|(known, _)| **known == *method).and_then(|(_, owners)| owners.last());
-            found = newest.map(|route| (route.clone(), values.clone()));
+        visit(&self.root, rest, &mut values, &mut |owners| {
+            found = owners.iter().find(|(known, _)| **known == *method).and_then(|(_, owners)| owners.last());
             found.is_some()
         });
-        found
+        // They were left as they were when the search ended.
+        found.map(|route| (route, values))
     }
 
     /// What a path can be asked with, for `Allow`: sorted, empty when nothing is there.
@@ -170,7 +180,7 @@ impl Routes {
         let mut served = [false; METHODS.len()];
         let mut any = false;
         let rest = Some(path.strip_prefix('/').unwrap_or(path));
-        visit(&self.root, rest, &mut Vec::new(), &mut |owners, _| {
+        visit(&self.root, rest, &mut Vec::new(), &mut |owners| {
             for (method, _) in owners {
                 any = true;
                 METHODS
@@ -232,17 +242,17 @@ fn leave(owners: &mut Owners, route: &Arc<Route>) {
     owners.retain(|(_, known)| !known.is_empty());
 }
 
-/// Shows `look` the owners of every pattern that a path matches, the most static first, until it says that it has seen enough. Goes
-/// only as deep as there are routes, however long the path is.
-fn visit<'p>(
-    node: &Node,
+/// Shows `look` the owners of every pattern that a path matches, the most static first, until it says that it has seen enough; `values`
+/// are then those of that pattern. Goes only as deep as there are routes, however long the path is.
+fn visit<'n, 'p>(
+    node: &'n Node,
     rest: Option<&'p str>,
     values: &mut Values<'p>,
-    look: &mut impl FnMut(&Owners, &Values<'p>) -> bool,
+    look: &mut impl FnMut(&'n Owners) -> bool,
 ) -> bool {
-    let Some(rest) = rest else { return !node.owners.is_empty() && look(&node.owners, values) };
-    let (segment, left) = match rest.split_once('/') {
-        Some((segment, left)) => (segment, Some(left)),
+    let Some(rest) = rest else { return !node.owners.is_empty() && look(&node.owners) };
+    let (segment, left) = match memchr::memchr(b'/', rest.as_bytes()) {
+        Some(slash) => (&rest[..slash], Some(&rest[slash + 1..])),
         None => (rest, None),
     };
     let decoded = percent(segment);
@@ -260,7 +270,7 @@ fn visit<'p>(
     }
     if !node.wildcard.is_empty() && !rest.is_empty() {
         values.push(percent(rest));
-        if look(&node.wildcard, values) {
+        if look(&node.wildcard) {
             return true;
         }
         values.pop();
