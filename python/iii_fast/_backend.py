@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 
-from iii_fast.contracts import Backend, Limits, Storage, TlsFiles
+from iii_fast.contracts import EVERY_PAGE, Backend, Cors, Limits, Storage, TlsFiles
 from iii_fast.errors import BackendMissingError, ConfigError
 
 EXTENSION = "iii_fast._core"
@@ -19,13 +19,14 @@ def create_backend(
     *,
     tls: TlsFiles | None = None,
     http_tls: TlsFiles | None = None,
+    cors: Cors = EVERY_PAGE,
 ) -> Backend:
     """Makes the data plane called ``name`` (``native`` or ``reference``).
 
     ``loops`` is the number of reactor threads and means something to ``native`` only; ``storage`` is touched when the
-    backend is opened. With ``tls`` workers are accepted encrypted, with ``http_tls`` http clients are. Raises
-    ``BackendMissingError`` when the extension is not installed, ``ConfigError`` for an unknown name, loops the backend
-    cannot have, or files of either that cannot be used.
+    backend is opened. With ``tls`` workers are accepted encrypted, with ``http_tls`` http clients are. Pages of the
+    origins in ``cors`` may read http responses. Raises ``BackendMissingError`` when the extension is not installed,
+    ``ConfigError`` for an unknown name, loops the backend cannot have, or files of either that cannot be used.
     """
     if name == "reference":
         if loops != 1:
@@ -34,12 +35,12 @@ def create_backend(
             raise ConfigError("the state adapter `redis` needs the native backend: leave out --backend reference")
         from iii_fast.reference.backend import ReferenceBackend
 
-        return ReferenceBackend(limits, storage=storage, tls=tls, http_tls=http_tls)
+        return ReferenceBackend(limits, storage=storage, tls=tls, http_tls=http_tls, cors=cors)
     if name == "native":
         _check_extension()
         from iii_fast.native import NativeBackend
 
-        return NativeBackend(limits, loops, storage=storage, tls=tls, http_tls=http_tls)
+        return NativeBackend(limits, loops, storage=storage, tls=tls, http_tls=http_tls, cors=cors)
     raise ConfigError(f"unknown backend {name!r}, expected 'native' or 'reference'")
 
 

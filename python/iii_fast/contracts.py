@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
 import trio
 
@@ -94,6 +94,20 @@ class TlsFiles:
 
     certificate: Path
     key: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Cors:
+    """Whose pages may read http responses, and the methods that they may use; ``None`` is every one.
+
+    Origins are as browsers write them: in lower case, without the default port (``https://shop.example``).
+    """
+
+    origins: tuple[str, ...] | None = None
+    methods: tuple[str, ...] | None = None
+
+
+EVERY_PAGE: Final = Cors()
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,6 +146,7 @@ class Engine:
             settings.storage,
             tls=settings.tls,
             http_tls=settings.http.tls if settings.http.enabled else None,
+            cors=settings.http.cors,
         )
         self._clock = clock = clock or SystemClock()
         self._timetable = Timetable()

@@ -19,9 +19,11 @@ import trio
 
 from iii_fast import _core
 from iii_fast.contracts import (
+    EVERY_PAGE,
     Call,
     Changes,
     Control,
+    Cors,
     ExchangeId,
     FunctionInfo,
     HttpAnswer,
@@ -73,13 +75,14 @@ class NativeBackend:
         storage: Storage = IN_MEMORY,
         tls: TlsFiles | None = None,
         http_tls: TlsFiles | None = None,
+        cors: Cors = EVERY_PAGE,
     ) -> None:
         self._limits = limits
         self._storage = storage
         self._identity = None if tls is None else _identity(tls)
         self._http_identity = None if http_tls is None else _identity(http_tls)
         redis = None if storage.redis is None else astuple(storage.redis)
-        self._core = _core.Core(limits, loops, storage.history_bytes_max, redis)
+        self._core = _core.Core(limits, loops, storage.history_bytes_max, redis, cors)
         self._reactors = self._core.take_reactors()
         self._routes = {"/": "worker", "/otel": "telemetry"}
         if echo_path is not None:

@@ -17,6 +17,9 @@ FEATURE_LARGE_MESSAGES: Final = "large-messages.v1"
 SMALL_PEER_MESSAGE_BYTES_MAX: Final = 1 << 20
 """What a Python worker without ``large-messages.v1`` can receive (the default of its WebSocket library)."""
 
+HTTP_METHODS: Final = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
+"""What is served over http; a route may have another method, and is never found."""
+
 
 class Kind(StrEnum):
     """``type`` of a wire message."""

@@ -19,7 +19,7 @@ from iii_fast.config import (
     read_config,
 )
 from iii_fast.config.overrides import Overrides
-from iii_fast.contracts import Limits, RedisPlace, Storage
+from iii_fast.contracts import Cors, Limits, RedisPlace, Storage
 from iii_fast.errors import ConfigError
 
 OFF_HTTP = HttpSettings(enabled=False)
@@ -132,6 +132,28 @@ VALID = {
             state=StateSettings(max_value_bytes=9),
             limits=Limits(connections_max=5, value_bytes_max=9),
         ),
+    ),
+    "pages that may read, as browsers write them": (
+        """
+        workers:
+        - name: http
+          config:
+            cors:
+              allowed_origins: ['https://Shop.example:443', 'HTTP://[::1]:080', 'http://localhost:03000', 'null', 'app://x']
+              allowed_methods: [get, PUT]
+        """,
+        replace(
+            NOTHING,
+            http=HttpSettings(
+                cors=Cors(
+                    ("https://shop.example", "http://[::1]", "http://localhost:3000", "null", "app://x"), ("GET", "PUT")
+                )
+            ),
+        ),
+    ),
+    "pages of every origin": (
+        "workers: [{name: http, config: {cors: {allowed_origins: ['*'], allowed_methods: ['*']}}}]",
+        replace(NOTHING, http=HttpSettings()),
     ),
     "port twice, agreeing": ("port: 7\nworkers: [{name: worker-manager, config: {port: 7}}]", replace(NOTHING, port=7)),
     "anchors": ("workers: [{name: worker-manager, config: &c {port: 9}}, {name: http, config: *c}]",

@@ -116,6 +116,23 @@ ERRORS = {
         "workers: [{name: queue, config: {queue_configs: {a: {concurrency: 0}}}}]",
         "c.yaml:1: queue.queue_configs.a.concurrency is 0, expected an integer from 1 to 1000000",
     ),
+    "cors that is no mapping": (
+        "workers: [{name: http, config: {cors: true}}]",
+        "c.yaml:1: http.cors is true, expected a mapping",
+    ),
+    "cors origins that are no list": (
+        "workers:\n- name: http\n  config:\n    cors:\n      allowed_origins: '*'",
+        'c.yaml:5: http.cors.allowed_origins is "*", expected a list',
+    ),
+    "cors origin that is no text": (
+        "workers:\n- name: http\n  config:\n    cors:\n      allowed_methods:\n      - GET\n      - 5",
+        "c.yaml:7: http.cors.allowed_methods[1] is 5, expected text",
+    ),
+    "cors method": (
+        "workers: [{name: http, config: {cors: {allowed_methods: [GTE]}}}]",
+        'c.yaml:1: http.cors.allowed_methods[0] is "GTE", '
+        "expected `*` or one of DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT",
+    ),
     "redis by another protocol": (
         "workers:\n- name: state\n  config:\n    adapter: {name: redis, config: {redis_url: 'http://x'}}",
         f"c.yaml:4: state.adapter.config.redis_url is not understood, {REDIS_URL}",
@@ -295,13 +312,21 @@ WARNINGS = {
         "c.yaml:1: cron adapter `redis` is not supported yet: locks are not shared, "
         "SEVERAL ENGINES WOULD EACH FIRE THE SAME TICK",
     ),
-    "cors origins": (
-        "workers: [{name: http, config: {cors: {allowed_methods: ['*'], allowed_origins: ['https://a.test']}}}]",
-        "c.yaml:1: http.cors.allowed_origins is not supported yet: EVERY ORIGIN IS ALLOWED",
+    "cors with no origins": (
+        "workers: [{name: http, config: {cors: {allowed_methods: ['*'], allowed_origins: []}}}]",
+        "c.yaml:1: http.cors.allowed_origins is empty: EVERY ORIGIN IS ALLOWED",
     ),
-    "cors methods": (
-        "workers: [{name: http, config: {cors: {allowed_methods: [GET], allowed_origins: []}}}]",
-        "c.yaml:1: http.cors.allowed_methods is not supported yet: EVERY METHOD IS ALLOWED",
+    "cors with any origin beside others": (
+        "workers: [{name: http, config: {cors: {allowed_origins: ['https://a.test', '*']}}}]",
+        "c.yaml:1: http.cors.allowed_origins has `*` among its entries: EVERY ORIGIN IS ALLOWED",
+    ),
+    "cors with no methods": (
+        "workers: [{name: http, config: {cors: {allowed_methods: []}}}]",
+        "c.yaml:1: http.cors.allowed_methods is empty: EVERY METHOD IS ALLOWED",
+    ),
+    "cors with an unknown key": (
+        "workers: [{name: http, config: {cors: {allowed_origin: ['*']}}}]",
+        "c.yaml:1: unknown key `allowed_origin` in http.cors is ignored (did you mean `allowed_origins`?)",
     ),
     "grace": (
         "registration_namespace_grace_ms: 1",
@@ -315,6 +340,35 @@ def test_an_error_names_file_line_value_and_expectation(text: str, message: str)
     with pytest.raises(ConfigError) as caught:
         read_config(text, "c.yaml", {})
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "",
+        "shop.example",
+        "//shop.example",
+        "https://",
+        "https://shop.example/",
+        "https://shop.example/path",
+        "https://shop.example?q",
+        "https://*.shop.example",
+        "https://user@shop.example",
+        "https://shop.example:",
+        "https://shop.example:65536",
+        "https://sh\xf6p.example",
+        "https://a.test, https://b.test",
+        " https://a.test",
+    ],
+)
+def test_what_is_no_origin_is_refused(origin: str) -> None:
+    text = f"workers: [{{name: http, config: {{cors: {{allowed_origins: ['https://a.test', '{origin}']}}}}}}]"
+    with pytest.raises(ConfigError) as caught:
+        read_config(text, "c.yaml", {})
+    assert str(caught.value) == (
+        f'c.yaml:1: http.cors.allowed_origins[1] is "{origin}", expected `*` or an origin: scheme, host and perhaps '
+        'a port, without a path ("https://shop.example")'
+    )
 
 
 @pytest.mark.parametrize(("text", "message"), WARNINGS.values(), ids=WARNINGS.keys())

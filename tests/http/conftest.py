@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from iii_fast.contracts import Limits
+from iii_fast.contracts import Cors, Limits
 from tests.http.site import PLANES, Site
 
 Open = Callable[..., Site]
@@ -14,8 +14,8 @@ Open = Callable[..., Site]
 
 @pytest.fixture(params=sorted(PLANES))
 def open_site(request: pytest.FixtureRequest) -> Open:
-    """Opens a site with other limits than the default ones."""
-    return lambda limits=None: Site(PLANES[request.param](limits or Limits()))
+    """Opens a site with other limits, or other pages that may read it, than the default ones."""
+    return lambda limits=None, cors=None: Site(PLANES[request.param](limits or Limits(), cors or Cors()))
 
 
 @pytest.fixture

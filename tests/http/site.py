@@ -11,7 +11,7 @@ from typing import Any
 from iii_fast.contracts import HttpLimits, Limits, Route
 from tests.model.harness import CallTuple, NativePlane, Plane, ReferencePlane
 
-PLANES: dict[str, Callable[[Limits], Plane]] = {"native": NativePlane, "reference": ReferencePlane}
+PLANES: dict[str, Callable[..., Plane]] = {"native": NativePlane, "reference": ReferencePlane}
 
 Script = Callable[[Any], dict[str, Any]]
 """From the payload of an invocation to the members of its ``invocationresult``."""

@@ -9,13 +9,14 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iii_fast.contracts import Answered, HttpLimits, Limits, Refused
+from iii_fast.contracts import Answered, Cors, HttpLimits, Limits, Refused
 from iii_fast.errors import WireError
 from tests.http.corpus import MALFORMED
 from tests.http.site import PLANES, Site
 from tests.model.examples import look
 
 LIMITS = Limits(http=HttpLimits(head_bytes_max=400, body_bytes_max=60, request_ms=2_000, requests_max=3))
+PAGES = {"all": Cors(), "some": Cors(("null", "https://a.example"), ("GET", "PUT"))}
 _ERROR_ID = re.compile(rb'(?<="error_id":")[0-9a-f]{12}(?=")')
 
 WORD = st.sampled_from(["a", "b", "%41", "%zz", "caf%C3%A9", "%ff", "", "x y".replace(" ", "%20"), "é"])
@@ -48,6 +49,9 @@ HEADER = st.sampled_from(
         "Content-Type: image/png",
         "Bad : x",
         " folded",
+        "Origin: https://a.example",
+        "origin: null",
+        "Origin: https://b.example",
         "Host: y",
         "Host: u@y",
     ]
@@ -140,8 +144,8 @@ STEP: st.SearchStrategy[Step] = st.one_of(
 class Actor:
     """One plane with what the steps refer to; ``said`` is everything that came of the last step."""
 
-    def __init__(self, name: str) -> None:
-        self.site = Site(PLANES[name](LIMITS))
+    def __init__(self, name: str, pages: str = "all") -> None:
+        self.site = Site(PLANES[name](LIMITS, PAGES[pages]))
         self.site.say(type="registerfunction", id="f")
         self.clients: list[Any] = []
         self.routes: list[int] = []
@@ -217,26 +221,30 @@ START: list[Step] = [("connect", None), ("bind", ("GET", "a/:x", True)), ("bind"
 
 
 @look
-@given(st.lists(STEP, max_size=30))
-def test_both_say_the_same(steps: list[Step]) -> None:
-    native, reference = Actor("native"), Actor("reference")
+@given(st.lists(STEP, max_size=30), st.sampled_from(sorted(PAGES)))
+def test_both_say_the_same(steps: list[Step], pages: str) -> None:
+    native, reference = Actor("native", pages), Actor("reference", pages)
     for step in [*START, *steps]:
         assert native.do(step) == reference.do(step), step
 
 
 @look
-@given(st.lists(st.one_of(RAW, broken_requests()), min_size=1, max_size=3).map(b"".join), st.integers(1, 80))
-def test_both_read_the_same_requests(raw: bytes, size: int) -> None:
-    native, reference = Actor("native"), Actor("reference")
+@given(
+    st.lists(st.one_of(RAW, broken_requests()), min_size=1, max_size=3).map(b"".join),
+    st.integers(1, 80),
+    st.sampled_from(sorted(PAGES)),
+)
+def test_both_read_the_same_requests(raw: bytes, size: int, pages: str) -> None:
+    native, reference = Actor("native", pages), Actor("reference", pages)
     for step in [*START, ("feed", (0, raw, size)), ("end", 0)]:
         assert native.do(step) == reference.do(step)
 
 
 @look
-@given(st.one_of(RAW, broken_requests()), st.integers(1, 80))
-def test_how_a_request_is_cut_up_does_not_matter(raw: bytes, size: int) -> None:
+@given(st.one_of(RAW, broken_requests()), st.integers(1, 80), st.sampled_from(sorted(PAGES)))
+def test_how_a_request_is_cut_up_does_not_matter(raw: bytes, size: int, pages: str) -> None:
     for name in PLANES:
-        whole, cut = Actor(name), Actor(name)
+        whole, cut = Actor(name, pages), Actor(name, pages)
         for step in START:
             assert whole.do(step) == cut.do(step)
         assert whole.do(("feed", (0, raw, len(raw) + 1))) == cut.do(("feed", (0, raw, size)))

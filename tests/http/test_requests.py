@@ -303,16 +303,7 @@ def test_requests_beyond_the_limit_wait_for_a_place(open_site: Open) -> None:
     assert site.held == []
 
 
-# CORS, HEAD, OPTIONS
-
-
-def test_preflight_is_answered_for_every_path(site: Site) -> None:
-    site.route("a", "OPTIONS")
-    for path in ("/nowhere", "/a"):
-        response = site.get(path, "Origin: http://x", "Access-Control-Request-Method: PUT", method="OPTIONS")
-        assert response.status == 200
-        for name in ("allow-origin", "allow-methods", "allow-headers"):
-            assert response.header(f"access-control-{name}") == ["*"]
+# HEAD, OPTIONS (CORS: test_cors.py)
 
 
 def test_an_options_route_serves_what_is_no_preflight(site: Site) -> None:
@@ -323,12 +314,6 @@ def test_an_options_route_serves_what_is_no_preflight(site: Site) -> None:
     site.functions["f"] = returns({"status_code": 202})
     site.route("a", "OPTIONS")
     assert site.get(method="OPTIONS").status == 202
-
-
-def test_a_functions_own_cors_header_is_kept(site: Site) -> None:
-    site.functions["f"] = returns({"headers": {"Access-Control-Allow-Origin": "https://mine"}})
-    site.route()
-    assert site.get().header("access-control-allow-origin") == ["https://mine"]
 
 
 def test_head_is_get_without_the_body(site: Site) -> None:

@@ -11,7 +11,18 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from iii_fast import _core
-from iii_fast.contracts import Call, Changes, ExchangeId, HttpAnswer, Limits, Outcome, Route, SessionId
+from iii_fast.contracts import (
+    EVERY_PAGE,
+    Call,
+    Changes,
+    Cors,
+    ExchangeId,
+    HttpAnswer,
+    Limits,
+    Outcome,
+    Route,
+    SessionId,
+)
 from iii_fast.errors import WireError
 from iii_fast.native import _handlers, answer_http, bind_route
 from iii_fast.reference import codec_json, codec_msgpack, transcode
@@ -143,8 +154,8 @@ class Recorder:
 class NativePlane:
     """``_core.Harness``."""
 
-    def __init__(self, limits: Limits) -> None:
-        self._harness = _core.Harness(limits)
+    def __init__(self, limits: Limits, cors: Cors = EVERY_PAGE) -> None:
+        self._harness = _core.Harness(limits, cors)
         self._recorder = Recorder()
         self._handlers: dict[str, Callable[..., Any]] = _handlers(self._recorder)
         self.set_time = self._harness.set_time
@@ -223,11 +234,11 @@ def _messages(frames: bytes) -> Iterator[str]:
 class ReferencePlane:
     """``reference.core`` with sessions and outboxes, as ``reference.backend`` uses them."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, cors: Cors = EVERY_PAGE) -> None:
         self._now_ms = 0
         self._http_ms = 0
         self._core = Core(limits, now_ms=lambda: self._now_ms)
-        http = self._core.http = HttpService(self._core, lambda: self._http_ms, lambda: UNIX_MS + self._http_ms)
+        http = self._core.http = HttpService(self._core, lambda: self._http_ms, lambda: UNIX_MS + self._http_ms, cors)
         self.bind_route = http.bind
         self.unbind_route = http.unbind
         self.http_stop = http.stop

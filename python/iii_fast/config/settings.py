@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Literal, TypeAlias
 
-from iii_fast.contracts import Limits, Storage, TlsFiles
+from iii_fast.contracts import EVERY_PAGE, Cors, Limits, Storage, TlsFiles
 from iii_fast.errors import ConfigError
 
 BackendName: TypeAlias = Literal["native", "reference"]
@@ -48,6 +48,7 @@ class HttpSettings:
     body_limit_bytes: int = 1 << 20
     concurrency_request_limit: int = 1024
     middleware: tuple[str, ...] = ()
+    cors: Cors = EVERY_PAGE
     tls: TlsFiles | None = None
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from iii_fast.config import catalogue
+from iii_fast.config.cors import read_cors
 from iii_fast.config.redis_url import DEFAULT_URL, parse
 from iii_fast.config.report import Place, fail, suggestion
 from iii_fast.config.section import Section, one_of
@@ -24,7 +25,7 @@ from iii_fast.config.settings import (
     QueueSettings,
     StateSettings,
 )
-from iii_fast.config.tree import Scalar, Table
+from iii_fast.config.tree import Table
 from iii_fast.contracts import RedisPlace, Storage, SyncLevel, TlsFiles
 
 PORT_MAX: Final = 65_535
@@ -37,7 +38,6 @@ HISTORY_BYTES_MAX: Final = 1 << 30
 SYNC_LEVELS: Final[tuple[SyncLevel, ...]] = ("always", "interval", "never")
 
 _PHASE: Final = "preHandler"
-_CORS: Final = {"allowed_origins": "ORIGIN", "allowed_methods": "METHOD"}
 _VOLATILE: Final = "queued work IS KEPT IN MEMORY ONLY AND IS LOST WHEN THE ENGINE STOPS"
 
 
@@ -78,7 +78,6 @@ def _read_tls(section: Section) -> TlsFiles | None:
 
 def read_http(section: Section) -> HttpSettings:
     """``iii-http``: the HTTP listener. A limit of 0 concurrent requests counts as 1."""
-    _read_cors(section)
     # Functions get the headers of proxies as they came, and nothing here depends on who the client is.
     section.accepted("trust_proxy")
     section.unsupported("request_id_header", "requests carry no id")
@@ -94,6 +93,7 @@ def read_http(section: Section) -> HttpSettings:
             1, section.integer("concurrency_request_limit", default.concurrency_request_limit, 0, COUNT_MAX)
         ),
         middleware=_read_middleware(section),
+        cors=read_cors(section),
         tls=_read_tls(section),
     )
 
@@ -114,19 +114,6 @@ def _read_middleware(section: Section) -> tuple[str, ...]:
                 fail(one.place_of("phase"), f"{name}.phase `{phase}` {why}; use `{_PHASE}`, or remove the entry")
             found.append((one.integer("priority", 0, -COUNT_MAX, COUNT_MAX), function_id))
     return tuple(function_id for _, function_id in sorted(found, key=lambda one: one[0]))
-
-
-def _read_cors(section: Section) -> None:
-    table = section.table("cors")
-    if table is None:
-        return
-    with Section.of(f"{section.name}.cors", table, section.report) as cors:
-        for key in ("allowed_origins", "allowed_methods"):
-            listed = [one.string() for one in cors.listing(key) if isinstance(one, Scalar)]
-            if listed and "*" not in listed:
-                section.report.warn(
-                    cors.place_of(key), f"{cors.name}.{key} is not supported yet: EVERY {_CORS[key]} IS ALLOWED"
-                )
 
 
 def read_cron(section: Section) -> CronSettings:

@@ -14,8 +14,10 @@ from typing import Final, Literal
 import trio
 
 from iii_fast.contracts import (
+    EVERY_PAGE,
     Changes,
     Control,
+    Cors,
     ExchangeId,
     FunctionInfo,
     HttpAnswer,
@@ -64,11 +66,12 @@ class ReferenceBackend:
         storage: Storage = _IN_MEMORY,
         tls: TlsFiles | None = None,
         http_tls: TlsFiles | None = None,
+        cors: Cors = EVERY_PAGE,
     ) -> None:
         self._limits = limits
         self._storage = storage
         self._tls = None if tls is None else ssl_context(tls)
-        self._core = Core(limits, self._storage, monotonic_ms=lambda: trio.current_time() * 1000)
+        self._core = Core(limits, self._storage, monotonic_ms=lambda: trio.current_time() * 1000, cors=cors)
         self._http = HttpListener(self._core.http, None if http_tls is None else ssl_context(http_tls))
         self._nursery: trio.Nursery | None = None
         self._journal: Journal | None = None

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from iii_fast.contracts import Limits, Outcome, SessionId, Storage
+from iii_fast.contracts import EVERY_PAGE, Cors, Limits, Outcome, SessionId, Storage
 from iii_fast.errors import WireError
 from iii_fast.protocol import Code, Kind, function_not_found
 from iii_fast.reference import codec_json as json_text
@@ -51,6 +51,7 @@ class Core:
         storage: Storage | None = None,
         now_ms: Callable[[], int] | None = None,
         monotonic_ms: Callable[[], float] = lambda: time.monotonic() * 1000,
+        cors: Cors = EVERY_PAGE,
     ) -> None:
         self.limits = limits
         now_ms = now_ms or WallClock()
@@ -64,7 +65,7 @@ class Core:
         self.directory = Directory()
         self.calls = CallQueue()
         self.counters = Counters()
-        self.http = HttpService(self, monotonic_ms, now_ms)
+        self.http = HttpService(self, monotonic_ms, now_ms, cors)
 
     def _state_changed(self, scope: str, key: str, event: str) -> None:
         self.calls.push(Changed(scope, key, event.encode()))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from iii_fast.contracts import Answered, ExchangeId, HttpAnswer, Outcome, Refused, Route
 from iii_fast.errors import WireError
 from iii_fast.reference import http_body, http_head, http_response
+from iii_fast.reference.http_cors import for_pages
 from iii_fast.reference.http_head import Head
 from iii_fast.reference.http_refusal import Refusal
 from iii_fast.reference.http_request import request_object
@@ -63,6 +64,7 @@ class HttpConnection:
         self._output = b""
         self._reading: _Reading | None = None
         self._requests = 0
+        self._origin: bytes | None = None  # of the request that is read or under way
         self._has_ended = False
         self._deadline_ms = service.now_ms + self._limits.head_ms
 
@@ -174,6 +176,7 @@ class HttpConnection:
             return False
         head = http_head.parse(self._input[:end])
         self._input = self._input[end:]
+        self._origin = head.header("origin")
         if head.length != "chunked":
             http_body.check_length(head.length, self._limits.body_bytes_max)
         if head.expects_continue and head.length != 0:
@@ -197,7 +200,7 @@ class HttpConnection:
         """The response, or ``None`` when there will be one later. Raises ``Refusal``."""
         service = self._service
         if head.method == "OPTIONS" and head.header("access-control-request-method") is not None:
-            return http_response.options([], is_preflight=True)
+            return http_response.preflight(service.cors, self._origin)
         match = service.routes.find(head.method, head.path)
         if match is None:
             return self._unrouted(head)
@@ -214,7 +217,7 @@ class HttpConnection:
     def _unrouted(self, head: Head) -> Response:
         methods = self._service.routes.methods(head.path)
         if head.method == "OPTIONS":
-            return http_response.options(methods, is_preflight=False)
+            return http_response.options(methods)
         if not methods:
             return http_response.refused(Refusal(404, "Not Found"))
         return http_response.refused(Refusal(405, "Method Not Allowed"), methods)
@@ -238,7 +241,8 @@ class HttpConnection:
 
     def _respond(self, response: Response, is_head: bool, keeps_alive: bool) -> None:
         closes = not keeps_alive or self._service.stopping
-        self._say(response.text(is_head=is_head, closes=closes, unix_s=self._service.unix_s))
+        self._write(response, is_head=is_head, closes=closes)
+        self._origin = None
         if closes:
             self._close()
             return
@@ -247,9 +251,13 @@ class HttpConnection:
 
     def _refuse(self, refusal: Refusal) -> None:
         """The request cannot be taken: it is answered, and the connection ends."""
-        response = http_response.refused(refusal)
-        self._say(response.text(is_head=False, closes=True, unix_s=self._service.unix_s))
+        self._write(http_response.refused(refusal), is_head=False, closes=True)
         self._close()
+
+    def _write(self, response: Response, *, is_head: bool, closes: bool) -> None:
+        service = self._service
+        headers = for_pages(service.cors, self._origin)
+        self._say(response.text(headers, is_head=is_head, closes=closes, unix_s=service.unix_s))
 
     # Time
 

@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Any, Final
 
-from iii_fast.contracts import Answered, HttpAnswer
+from iii_fast.contracts import Answered, Cors, HttpAnswer
 from iii_fast.jsontext import decode, elements, kind, members
+from iii_fast.reference.http_cors import allow_origin
 from iii_fast.reference.http_refusal import Refusal
 
 log = logging.getLogger("iii_fast.reference.http")
 
 JSON_TYPE: Final = ("content-type", b"application/json")
-_ANY_ORIGIN: Final = ("access-control-allow-origin", "access-control-expose-headers")
-"""What a web page needs to read a response; on every one that has no such headers of its own."""
+_ANY_HEADER: Final = b"*, authorization"
+"""Every header of a request; the asterisk alone leaves out the one (Fetch standard, section 4.10)."""
 _NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE_BAD: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _SERVER_OWNED: Final = frozenset(
@@ -97,10 +98,10 @@ class Response:
     headers: list[tuple[str, bytes]]
     body: bytes = b""
 
-    def text(self, *, is_head: bool, closes: bool, unix_s: float) -> bytes:
-        """The bytes of the response."""
+    def text(self, for_pages: Sequence[tuple[str, bytes]], *, is_head: bool, closes: bool, unix_s: float) -> bytes:
+        """The bytes of the response. Headers ``for_pages`` yield to those of the function."""
         own = {name for name, _ in self.headers}
-        headers = [*self.headers, *((name, b"*") for name in _ANY_ORIGIN if name not in own)]
+        headers = [*self.headers, *((name, value) for name, value in for_pages if name == "vary" or name not in own)]
         headers.append(("date", formatdate(unix_s, usegmt=True).encode()))
         body = b"" if self.status in _BODILESS else self.body
         if self.status not in _UNMEASURED:
@@ -167,10 +168,17 @@ def refused(refusal: Refusal, allow: Sequence[str] = ()) -> Response:
     return Response(refusal.status, [JSON_TYPE, *_allow(allow)], body)
 
 
-def options(allow: Sequence[str], *, is_preflight: bool) -> Response:
+def options(allow: Sequence[str]) -> Response:
     """The answer to an OPTIONS request that no function serves."""
-    preflight = [("access-control-allow-methods", b"*"), ("access-control-allow-headers", b"*")]
-    return Response(200, [*_allow(allow), *(preflight if is_preflight else ())])
+    return Response(200, _allow(allow))
+
+
+def preflight(cors: Cors, origin: bytes | None) -> Response:
+    """The answer to a browser that asks whether a page may send a request."""
+    if allow_origin(cors, origin) is None:
+        return Response(200, [])
+    methods = b"*" if cors.methods is None else ", ".join(cors.methods).encode()
+    return Response(200, [("access-control-allow-methods", methods), ("access-control-allow-headers", _ANY_HEADER)])
 
 
 def _allow(methods: Sequence[str]) -> list[tuple[str, bytes]]:

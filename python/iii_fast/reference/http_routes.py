@@ -12,12 +12,10 @@ from typing import Final, Generic, TypeVar
 from urllib.parse import unquote
 
 from iii_fast.errors import WireError
-from iii_fast.protocol import Code
+from iii_fast.protocol import HTTP_METHODS, Code
 
 T = TypeVar("T")
 
-METHODS: Final = frozenset({"GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"})
-"""What is served; a route may have another method, and is never found."""
 PATH_CHARACTERS_MAX: Final = 2_048
 SEGMENTS_MAX: Final = 64
 PARAMETER: Final = 0
@@ -130,7 +128,7 @@ class Routes(Generic[T]):
 
     def find(self, method: str, path: str) -> Match[T] | None:
         """The route that serves a request path (as it came); ``HEAD`` falls back to ``GET``."""
-        if method not in METHODS:
+        if method not in HTTP_METHODS:
             return None
         segments = path.removeprefix("/").split("/")
         for candidate in ("HEAD", "GET") if method == "HEAD" else (method,):
@@ -148,7 +146,7 @@ class Routes(Generic[T]):
             found.add("OPTIONS")
         if "GET" in found:
             found.add("HEAD")
-        return sorted(found & METHODS)
+        return sorted(found.intersection(HTTP_METHODS))
 
 
 def _matching(node: _Node[T], segments: list[str], at: int) -> Iterator[tuple[_Node[T], list[str]]]:

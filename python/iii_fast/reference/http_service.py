@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from iii_fast.contracts import ExchangeId, HttpAnswer, HttpLimits, Outcome, Refused, Route
+from iii_fast.contracts import EVERY_PAGE, Cors, ExchangeId, HttpAnswer, HttpLimits, Outcome, Refused, Route
 from iii_fast.errors import WireError
 from iii_fast.protocol import Code, function_not_found
 from iii_fast.reference.calls import Left, Requested
@@ -25,8 +25,11 @@ if TYPE_CHECKING:
 class HttpService:
     """The shared half of http. ``monotonic_ms`` and ``unix_ms`` tell the time."""
 
-    def __init__(self, core: Core, monotonic_ms: Callable[[], float], unix_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, core: Core, monotonic_ms: Callable[[], float], unix_ms: Callable[[], int], cors: Cors = EVERY_PAGE
+    ) -> None:
         self.limits: HttpLimits = core.limits.http
+        self.cors = cors
         self.routes: Routes[Route] = Routes()
         self.stopping = False
         self.connections: dict[int, HttpConnection] = {}

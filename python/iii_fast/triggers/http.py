@@ -16,13 +16,12 @@ import trio
 from iii_fast.contracts import Answered, Backend, ExchangeId, HttpAnswer, Invoker, Refused, Route, Trigger
 from iii_fast.errors import WireError
 from iii_fast.jsontext import build, decode, encode, members
+from iii_fast.protocol import HTTP_METHODS
 from iii_fast.triggers.config_reader import condition, refused, string_list
 from iii_fast.triggers.config_reader import members as config_members
 
 logger = logging.getLogger(__name__)
 
-METHODS: Final = frozenset({"GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"})
-"""What is served; a route may have another method, and is never found."""
 _CHANNELS: Final = frozenset({"request_body", "response"})
 _FACTS: Final = frozenset({"method", "path_params", "query_params", "headers"})
 _ERROR: Final = {"code": "CONDITION_NOT_MET", "message": "Request condition not met"}
@@ -91,7 +90,7 @@ class HttpTrigger:
         """Adds a route. Raises ``WireError``."""
         bound = _read(trigger, next(self._route_ids), self._invoker, bool(self._middleware))
         self._backend.bind_route(bound.route)
-        if bound.route.method not in METHODS:
+        if bound.route.method not in HTTP_METHODS:
             logger.warning("Trigger %r: method %r is never served", trigger.id, bound.route.method)
         self._bound[trigger.id] = bound
         self._by_route[bound.route.id] = bound

@@ -1,7 +1,7 @@
 //! The shared core and its reactors as Python sees them.
 
 use crate::tls::TlsConnection;
-use crate::{calls, changes, limits, storage};
+use crate::{calls, changes, http, limits, storage};
 use iii_fast_core::calls::Wake;
 use iii_fast_core::control::{Answered, ControlInvocation};
 use iii_fast_core::core as data;
@@ -63,17 +63,20 @@ impl Core {
 #[pymethods]
 impl Core {
     #[new]
-    #[pyo3(signature = (limits, reactor_count, history_bytes_max, redis = None))]
+    #[pyo3(signature = (limits, reactor_count, history_bytes_max, redis = None, cors = None))]
     fn new(
         limits: &Bound<'_, PyAny>,
         reactor_count: usize,
         history_bytes_max: usize,
         redis: Option<RedisPlace>,
+        cors: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let calls = Arc::new(Waker::new()?);
         let limits = Limits { history_bytes_max, ..limits::from_python(limits)? };
         let remote = redis.map(|redis| Remote::new(address(redis), reactor_count));
-        let data = Arc::new(data::Core::with_remote(limits, Box::new(CallsWaker(calls.clone())), remote));
+        let mut data = data::Core::with_remote(limits, Box::new(CallsWaker(calls.clone())), remote);
+        data.http.cors = http::cors(cors)?;
+        let data = Arc::new(data);
         let reactors = reactors(&data, reactor_count)?;
         let inboxes = reactors.iter().map(iii_fast_reactor::Reactor::inbox).collect();
         Ok(Core { data, calls, inboxes, reactors: Mutex::new(reactors), journal: OnceLock::new() })

@@ -1,6 +1,6 @@
 //! The data plane without sockets, for differential tests and in-process benchmarks.
 
-use crate::{calls, changes, limits};
+use crate::{calls, changes, http, limits};
 use iii_fast_core::control::{Answered, ControlInvocation};
 use iii_fast_core::log::history::Filter;
 use iii_fast_core::loopback::Loopback;
@@ -25,8 +25,11 @@ fn text(bytes: &[u8]) -> PyResult<Box<str>> {
 #[pymethods]
 impl Harness {
     #[new]
-    fn new(limits: &Bound<'_, PyAny>) -> PyResult<Self> {
-        Ok(Harness(Box::new(Mutex::new(Loopback::new(limits::from_python(limits)?)))))
+    #[pyo3(signature = (limits, cors = None))]
+    fn new(limits: &Bound<'_, PyAny>, cors: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
+        let mut plane = Loopback::new(limits::from_python(limits)?);
+        plane.core.http.cors = http::cors(cors)?;
+        Ok(Harness(Box::new(Mutex::new(plane))))
     }
 
     #[allow(clippy::needless_pass_by_value)] // Python hands over a list

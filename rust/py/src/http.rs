@@ -3,7 +3,7 @@
 use crate::engine::{Core, owned};
 use crate::tls::TlsIdentity;
 use iii_fast_core::http::refusal::Refusal;
-use iii_fast_core::http::{Answer, ExchangeId, Route};
+use iii_fast_core::http::{Answer, Cors, ExchangeId, Route};
 use iii_fast_core::peer::SessionId;
 use iii_fast_reactor::http::HttpCommand;
 use iii_fast_reactor::inbox::Command;
@@ -18,6 +18,13 @@ pub type Exchange = (u64, u32);
 /// An exchange from Python.
 pub fn exchange((connection, number): Exchange) -> ExchangeId {
     ExchangeId { connection: SessionId::from_number(connection), number }
+}
+
+/// A `contracts.Cors`; every origin and method if there is none.
+pub fn cors(cors: Option<&Bound<'_, PyAny>>) -> PyResult<Cors> {
+    let Some(cors) = cors else { return Ok(Cors::default()) };
+    let methods: Option<Vec<String>> = cors.getattr("methods")?.extract()?;
+    Ok(Cors::new(cors.getattr("origins")?.extract()?, methods.as_deref()))
 }
 
 /// JSON text from Python.

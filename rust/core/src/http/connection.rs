@@ -55,6 +55,8 @@ pub struct Connection {
     state: Box<State>,
     deadline_ms: u64,
     number: u32,
+    /// Of the request that is read or under way: where its origin stands in the list ([`super::cors::Cors`]).
+    origin: Option<u32>,
     /// The client sends nothing more.
     has_ended: bool,
 }
@@ -69,6 +71,7 @@ impl Connection {
             state: Box::new(State::Head),
             deadline_ms: clock.now_ms + core.limits.http.head_ms,
             number: 0,
+            origin: None,
             has_ended: false,
         }
     }
@@ -207,6 +210,7 @@ impl Connection {
         let (head_bytes, rest) = data.split_at(end);
         let mut room = head::room();
         let head = head::parse(head_bytes, &mut room)?;
+        self.origin = turn.core.http.cors.place(head.headers);
         let reader = match head.framing {
             Framing::Length(length) => {
                 body::check_length(length, limits.body_bytes_max)?;
@@ -255,12 +259,12 @@ impl Connection {
         &mut self,
         head: &Head<'_, '_>,
         body: &[u8],
-        how: Delivery,
+        how: Delivery<'_>,
         turn: &mut Turn<'_, R>,
     ) -> Result<(), Refusal> {
         let names = |name: &str| head.headers.iter().any(|header| header.name.eq_ignore_ascii_case(name));
         if head.method == "OPTIONS" && names("access-control-request-method") {
-            response::write_options(turn.out, &[], true, how);
+            response::write_preflight(turn.out, turn.core.http.cors.allow_methods(), how);
             self.answered(how, turn);
             return Ok(());
         }
@@ -298,11 +302,11 @@ impl Connection {
         &mut self,
         head: &Head<'_, '_>,
         methods: &[&str],
-        how: Delivery,
+        how: Delivery<'_>,
         turn: &mut Turn<'_, R>,
     ) -> Result<(), Refusal> {
         if head.method == "OPTIONS" {
-            response::write_options(turn.out, methods, false, how);
+            response::write_options(turn.out, methods, how);
         } else if methods.is_empty() {
             return Err(Refusal::new(404, "Not Found"));
         } else {
@@ -368,7 +372,7 @@ impl Connection {
         &mut self,
         id: ExchangeId,
         turn: &mut Turn<'_, R>,
-        write: impl FnOnce(&mut Outbox, Delivery, &mut Vec<String>),
+        write: impl FnOnce(&mut Outbox, Delivery<'_>, &mut Vec<String>),
     ) {
         let Some(exchange) = self.busy(id) else { return };
         let (is_head, keeps_alive) = (exchange.is_head, exchange.keeps_alive);
@@ -382,22 +386,30 @@ impl Connection {
         self.answered(how, turn);
     }
 
-    fn delivery<R: Router>(&self, is_head: bool, keeps_alive: bool, turn: &Turn<'_, R>) -> Delivery {
-        Delivery { is_head, closes: !keeps_alive || turn.core.http.is_stopping(), clock: turn.clock }
+    fn delivery<'c, R: Router>(&self, is_head: bool, keeps_alive: bool, turn: &Turn<'c, R>) -> Delivery<'c> {
+        let http = &turn.core.http;
+        Delivery {
+            is_head,
+            closes: !keeps_alive || http.is_stopping(),
+            allow_origin: http.cors.allow_origin(self.origin),
+            is_by_origin: http.cors.is_listed(),
+            clock: turn.clock,
+        }
     }
 
-    fn answered<R: Router>(&mut self, how: Delivery, turn: &Turn<'_, R>) {
+    fn answered<R: Router>(&mut self, how: Delivery<'_>, turn: &Turn<'_, R>) {
         if how.closes {
             return self.close();
         }
         *self.state = State::Head;
+        self.origin = None;
         let limits = &turn.core.limits.http;
         self.deadline_ms = turn.clock.now_ms + if self.input.is_empty() { limits.idle_ms } else { limits.head_ms };
     }
 
     /// The request cannot be taken: it is answered, and the connection ends.
     fn refuse<R: Router>(&mut self, refusal: &Refusal, turn: &mut Turn<'_, R>) {
-        let how = Delivery { is_head: false, closes: true, clock: turn.clock };
+        let how = self.delivery(false, false, turn);
         let noted = response::write_refusal(turn.out, refusal, &[], how);
         note(turn, noted);
         self.close();

@@ -2,11 +2,12 @@
 //!
 //! [`connection`] is one client's protocol state; [`head`] and [`body`] read a request, strictly where two readers could understand it
 //! differently; [`routes`] finds who serves it; [`request`] and [`response`] are the two JSON objects that functions see and
-//! return. [`service`] is what the connections of all reactors share.
+//! return; [`cors`] says whose pages may read it. [`service`] is what the connections of all reactors share.
 
 pub mod body;
 pub mod clock;
 pub mod connection;
+pub mod cors;
 mod decode;
 mod exchange;
 pub mod head;
@@ -19,6 +20,7 @@ pub mod service;
 
 pub use clock::Clock;
 pub use connection::{Connection, Turn};
+pub use cors::Cors;
 pub use exchange::Answer;
 pub use routes::{Route, Routes};
 pub use service::{ExchangeId, Service};

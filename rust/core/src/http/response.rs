@@ -7,30 +7,42 @@ use crate::codec::json::{self, Elements, JsonKind, Member, Members};
 use crate::outbox::Outbox;
 use crate::parts::Parts;
 
-/// What a web page needs to read a response; on every one that has no such headers of its own.
-const ANY_ORIGIN: [&str; 2] = ["access-control-allow-origin", "access-control-expose-headers"];
+/// What a web page of another origin needs to read a response; on every one for it that has no such headers of its own.
+const FOR_PAGES: [&str; 2] = ["access-control-allow-origin", "access-control-expose-headers"];
+/// All lines of [`FOR_PAGES`] for pages of every origin, and the beginning of the one that follows.
+const FOR_EVERY_PAGE_AND_DATE: &[u8] = b"access-control-allow-origin: *\r\naccess-control-expose-headers: *\r\ndate: ";
+/// Every header of a request; the asterisk alone leaves out the one (Fetch standard, section 4.10).
+const ANY_HEADER: &[u8] = b"*, authorization";
 /// The line of a response that is JSON.
 const JSON_TYPE: &[u8] = b"content-type: application/json\r\n";
-/// All lines of [`ANY_ORIGIN`], and the beginning of the one that follows.
-const ANY_ORIGIN_AND_DATE: &[u8] = b"access-control-allow-origin: *\r\naccess-control-expose-headers: *\r\ndate: ";
 /// Headers that the engine alone writes: they belong to the connection, not to the function.
 const OWNED: [&str; 8] =
     ["connection", "content-length", "date", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding"];
 
 /// How a response goes out.
 #[derive(Debug, Clone, Copy)]
-pub struct Delivery {
+pub struct Delivery<'c> {
     /// The request was a HEAD.
     pub is_head: bool,
     /// The connection ends behind it.
     pub closes: bool,
+    /// Whose pages may read it: every one's (`*`), those of one origin, or no other one's.
+    pub allow_origin: Option<&'c str>,
+    /// That depends on the request.
+    pub is_by_origin: bool,
     /// Now.
     pub clock: Clock,
 }
 
 /// Writes what a function's result means (valid JSON text, or none): a response object, or any other value as a JSON body. Notes
 /// what was left out. `is_document`: the body is sent as JSON whatever its type says.
-pub fn write_result(out: &mut Outbox, result: Option<&str>, is_document: bool, how: Delivery, notes: &mut Vec<String>) {
+pub fn write_result(
+    out: &mut Outbox,
+    result: Option<&str>,
+    is_document: bool,
+    how: Delivery<'_>,
+    notes: &mut Vec<String>,
+) {
     let result = result.map(str::trim_ascii);
     let Some(result) = result.filter(|result| json::kind(result) != JsonKind::Null || is_document) else {
         return Writer::begin(out, 204, how).end(b"");
@@ -56,7 +68,7 @@ pub fn write_result(out: &mut Outbox, result: Option<&str>, is_document: bool, h
 }
 
 /// Writes an error envelope; what it says for the log, if it is to be logged. `allow`: methods, for 405.
-pub fn write_refusal(out: &mut Outbox, refusal: &Refusal, allow: &[&str], how: Delivery) -> Option<String> {
+pub fn write_refusal(out: &mut Outbox, refusal: &Refusal, allow: &[&str], how: Delivery<'_>) -> Option<String> {
     let (body, error_id) = refusal.envelope();
     let mut writer = Writer::begin(out, refusal.status, how);
     writer.out.bytes(JSON_TYPE);
@@ -67,12 +79,18 @@ pub fn write_refusal(out: &mut Outbox, refusal: &Refusal, allow: &[&str], how: D
 }
 
 /// Writes the answer to an OPTIONS request that no function serves.
-pub fn write_options(out: &mut Outbox, allow: &[&str], is_preflight: bool, how: Delivery) {
+pub fn write_options(out: &mut Outbox, allow: &[&str], how: Delivery<'_>) {
     let mut writer = Writer::begin(out, 200, how);
     writer.allow(allow);
-    if is_preflight {
-        writer.header("access-control-allow-methods", b"*");
-        writer.header("access-control-allow-headers", b"*");
+    writer.end(b"");
+}
+
+/// Writes the answer to a browser that asks whether a page may send a request; `methods`: those that it may use.
+pub fn write_preflight(out: &mut Outbox, methods: &str, how: Delivery<'_>) {
+    let mut writer = Writer::begin(out, 200, how);
+    if how.allow_origin.is_some() {
+        writer.header("access-control-allow-methods", methods.as_bytes());
+        writer.header("access-control-allow-headers", ANY_HEADER);
     }
     writer.end(b"");
 }
@@ -157,18 +175,18 @@ fn left_out(name: &str) -> String {
 /// One response on its way into an outbox.
 struct Writer<'o> {
     out: &'o mut Outbox,
-    how: Delivery,
+    how: Delivery<'o>,
     status: u16,
     is_typed: bool,
-    /// Which of [`ANY_ORIGIN`] the function has sent itself.
-    own: [bool; ANY_ORIGIN.len()],
+    /// Which of [`FOR_PAGES`] the function has sent itself.
+    own: [bool; FOR_PAGES.len()],
 }
 
 impl<'o> Writer<'o> {
-    fn begin(out: &'o mut Outbox, status: u16, how: Delivery) -> Self {
+    fn begin(out: &'o mut Outbox, status: u16, how: Delivery<'o>) -> Self {
         if status == 200 {
             out.bytes(b"HTTP/1.1 200 OK\r\n");
-            return Writer { out, how, status, is_typed: false, own: [false; ANY_ORIGIN.len()] };
+            return Writer { out, how, status, is_typed: false, own: [false; FOR_PAGES.len()] };
         }
         let digits = [b'0' + (status / 100) as u8, b'0' + (status / 10 % 10) as u8, b'0' + (status % 10) as u8];
         out.bytes(b"HTTP/1.1 ");
@@ -176,7 +194,7 @@ impl<'o> Writer<'o> {
         out.bytes(b" ");
         out.bytes(reason(status).as_bytes());
         out.bytes(b"\r\n");
-        Writer { out, how, status, is_typed: false, own: [false; ANY_ORIGIN.len()] }
+        Writer { out, how, status, is_typed: false, own: [false; FOR_PAGES.len()] }
     }
 
     /// A header with a name in lower case and a value that is known to be good.
@@ -194,7 +212,7 @@ impl<'o> Writer<'o> {
         }
         let name = name.to_ascii_lowercase();
         self.is_typed |= name == "content-type";
-        for (own, known) in self.own.iter_mut().zip(ANY_ORIGIN) {
+        for (own, known) in self.own.iter_mut().zip(FOR_PAGES) {
             *own |= name == known;
         }
         if !OWNED.contains(&&*name) {
@@ -208,13 +226,23 @@ impl<'o> Writer<'o> {
         }
     }
 
-    fn end(mut self, body: &[u8]) {
-        if self.own == [false; ANY_ORIGIN.len()] {
-            self.out.bytes(ANY_ORIGIN_AND_DATE);
-        } else {
-            for (name, _) in ANY_ORIGIN.into_iter().zip(self.own).filter(|(_, own)| !own) {
-                self.header(name, b"*");
+    /// Lets the pages that may read the response read it.
+    fn for_pages(&mut self) {
+        if let Some(origin) = self.how.allow_origin {
+            for ((name, value), _) in FOR_PAGES.into_iter().zip([origin, "*"]).zip(self.own).filter(|(_, own)| !own) {
+                self.header(name, value.as_bytes());
             }
+        }
+        if self.how.is_by_origin {
+            self.header("vary", b"Origin");
+        }
+    }
+
+    fn end(mut self, body: &[u8]) {
+        if self.own == [false; FOR_PAGES.len()] && !self.how.is_by_origin {
+            self.out.bytes(FOR_EVERY_PAGE_AND_DATE);
+        } else {
+            self.for_pages();
             self.out.bytes(b"date: ");
         }
         self.out.bytes(self.how.clock.date());

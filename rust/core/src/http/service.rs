@@ -1,5 +1,7 @@
-//! What the http connections of all reactors share: routes, how many requests run, and whether more are taken.
+//! What the http connections of all reactors share: routes, how many requests run, whether more are taken, and who may read
+//! responses.
 
+use super::cors::Cors;
 use super::routes::Routes;
 use crate::peer::SessionId;
 use parking_lot::{Mutex, RwLock};
@@ -23,16 +25,19 @@ pub struct Service {
     pub slots: Slots,
     /// Open connections.
     pub connections: AtomicUsize,
+    /// Whose pages may read responses, fixed at start.
+    pub cors: Cors,
     stopping: AtomicBool,
 }
 
 impl Service {
-    /// No routes yet; `requests_max` requests may run.
+    /// No routes yet; `requests_max` requests may run. Pages of every origin may read responses.
     pub fn new(requests_max: usize) -> Self {
         Service {
             routes: RwLock::default(),
             slots: Slots(Mutex::new(SlotTable { free: requests_max, waiting: VecDeque::new() })),
             connections: AtomicUsize::new(0),
+            cors: Cors::default(),
             stopping: AtomicBool::new(false),
         }
     }
