@@ -12,7 +12,7 @@ import trio
 
 from iii_fast.contracts import HttpLimits, Limits
 from tests.engine.conftest import LOCAL, Running, running
-from tests.engine.test_end_to_end import bind
+from tests.engine.test_end_to_end import bind, settled
 from tests.http.site import Response, read_responses, request
 from tests.support.raw_client import RawClient, connect
 
@@ -180,3 +180,26 @@ async def test_slow_heads_cost_others_nothing(start: Start) -> None:
         for stream in slow:
             assert (await read_response(stream)).status == 408
             await stream.aclose()
+
+
+WRITING = ("set", "update", "delete", "compare-and-set", "set_many", "delete_many", "delete_scope", "transact")
+"""The functions of state that write."""
+
+
+async def test_no_route_writes_state_by_itself(start: Start) -> None:
+    """A full log need not hold routes back: a request names no scope, so that no function of state takes it."""
+    async with start() as started, connect(started.worker) as worker:
+        for function in WRITING:
+            config = {"api_path": function, "http_method": "POST"}
+            fields = {"id": function, "trigger_type": "http", "function_id": f"state::{function}", "config": config}
+            await worker.send("registertrigger", **fields)
+        await settled(worker)
+        body = b'{"scope":"s","key":"k","value":1,"keys":[],"entries":[],"ops":[]}'
+        query = "?scope=s&key=k&value=1"
+        async with await trio.open_tcp_stream(*started.http) as stream:
+            for function in WRITING:
+                sent = request(f"/{function}{query}", "Content-Type: application/json", method="POST", body=body)
+                await stream.send_all(sent)
+                response = await read_response(stream)
+                assert (response.status, response.code) == (500, "deserialization_error"), function
+        assert (await worker.call("state::list_groups", {}))["result"] == {"groups": []}
