@@ -325,6 +325,25 @@ async def test_a_snapshot_that_cannot_be_written_changes_nothing(
         assert recovered(files.killed())[0] == opened.content()
 
 
+@pytest.mark.parametrize("kept", ["snapshot-", "journal-"])
+async def test_a_file_that_could_not_be_removed_is_tried_again_with_the_next_round(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, kept: str
+) -> None:
+    directory = tmp_path / "data"
+    async with running(directory, segment_bytes=500, history_bytes_max=0) as opened:
+        await until_removed(directory / SEGMENT_1, opened)
+    files = Steered(directory)
+    files.names = {name: Inode(bytearray(data), len(data)) for name, data in taken(directory).items()}
+    name = min(name for name in files.names if name.startswith(kept))
+    async with running(files, segment_bytes=500, history_bytes_max=0) as opened:
+        fail(files, "remove", name)
+        while f"{name}: cannot remove" not in caplog.text:
+            await opened.call("set", scope="s", key="n", value=opened.log.position)
+        assert opened.journal.disk_bytes == sum(map(len, taken(directory).values()))
+        files.before = lambda *_: None
+        await until_removed(directory / name, opened)
+
+
 async def test_an_end_in_the_middle_of_a_snapshot_leaves_nothing_of_it(tmp_path: Path) -> None:
     files, gate = Steered(tmp_path / "data"), Gate()
 

@@ -88,18 +88,15 @@ class Catalog:
         needed = (one.bytes for one, after in zip(self.segments, following, strict=False) if after > start + 1)
         return sum(needed) + self.segments[-1].bytes
 
-    def take_others(self, generation: int) -> list[PartId]:
-        """Takes out the parts of other generations."""
-        others = [found for found in self.parts if found.generation != generation]
-        for found in others:
-            del self.parts[found]
-        return others
+    def others(self, generation: int) -> list[PartId]:
+        """The parts of other generations."""
+        return [found for found in self.parts if found.generation != generation]
 
-    def take_unneeded(self, start: int, history_bytes: int) -> list[Segment]:
-        """Takes out segments that neither the snapshot at ``start`` nor a history of ``history_bytes`` needs."""
-        taken = []
-        while len(self.segments) > 1 and self.segments[1].first <= start + 1:
-            if sum(one.bytes for one in self.segments[1:]) < history_bytes:
+    def unneeded(self, start: int, history_bytes: int) -> list[Segment]:
+        """The segments that neither the snapshot at ``start`` nor a history of ``history_bytes`` needs."""
+        count = 0
+        while len(self.segments) > count + 1 and self.segments[count + 1].first <= start + 1:
+            if sum(one.bytes for one in self.segments[count + 1 :]) < history_bytes:
                 break
-            taken.append(self.segments.pop(0))
-        return taken
+            count += 1
+        return self.segments[:count]

@@ -9,7 +9,7 @@ import fcntl
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from iii_fast.errors import StorageError
@@ -111,8 +111,8 @@ class Files:
             os.rename(self.directory / old, self.directory / new)
 
     def remove(self, name: str) -> None:
-        """Removes a file."""
-        with _telling(self.directory / name, "remove"):
+        """Removes a file; one that is gone already is gone as well."""
+        with _telling(self.directory / name, "remove"), suppress(FileNotFoundError):
             os.remove(self.directory / name)
 
     def make_directory(self, name: str) -> bool:

@@ -254,10 +254,15 @@ class Journal:
         return size
 
     def _remove_unneeded(self) -> None:
-        """Parts of former processes first: without the journal behind them they would bring back what was deleted."""
-        for found in self._catalog.take_others(self._generation):
+        """Parts of former processes first: without the journal behind them they would bring back what was deleted.
+
+        What cannot be removed stays in the catalog: its time comes again with the next round.
+        """
+        for found in self._catalog.others(self._generation):
             self._files.remove(found.name)
+            del self._catalog.parts[found]
         self._files.sync_names()
-        for one in self._catalog.take_unneeded(self._start, self._storage.history_bytes_max):
+        for one in self._catalog.unneeded(self._start, self._storage.history_bytes_max):
             self._files.remove(one.name)
+            self._catalog.segments.remove(one)
         self._files.sync_names()

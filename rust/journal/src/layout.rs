@@ -95,31 +95,33 @@ impl Layout {
         self.parts.insert(id, bytes);
     }
 
-    /// All parts of `generation` are there, with everything up to `start`; takes out the parts of others.
+    /// All parts of `generation` are there, with everything up to `start`; the parts of others, which are not needed.
     pub(crate) fn finished(&mut self, generation: u32, start: u64) -> Vec<PartId> {
         self.start = start;
         self.behind_min = 0;
         self.count();
-        let others: Vec<PartId> = self.parts.keys().copied().filter(|id| id.generation != generation).collect();
-        for id in &others {
-            self.parts.remove(id);
-        }
-        others
+        self.parts.keys().copied().filter(|id| id.generation != generation).collect()
     }
 
-    /// Takes out segments that neither the snapshot nor a history of `history_bytes` needs; their first positions.
-    pub(crate) fn take_unneeded(&mut self, history_bytes: u64) -> Vec<u64> {
+    /// First positions of the segments that neither the snapshot nor a history of `history_bytes` needs.
+    pub(crate) fn unneeded(&self, history_bytes: u64) -> Vec<u64> {
         let mut later: u64 = self.segments.iter().map(|segment| segment.bytes).sum();
-        let mut taken = Vec::new();
-        while let (Some(oldest), Some(next)) = (self.segments.front(), self.segments.get(1)) {
+        let pairs = self.segments.iter().zip(self.segments.iter().skip(1));
+        let unneeded = pairs.take_while(|(oldest, next)| {
             later -= oldest.bytes;
-            if next.first > self.start + 1 || later < history_bytes {
-                break;
-            }
-            taken.push(oldest.first);
-            self.segments.pop_front();
-        }
-        taken
+            next.first <= self.start + 1 && later >= history_bytes
+        });
+        unneeded.map(|(oldest, _)| oldest.first).collect()
+    }
+
+    /// A part is gone.
+    pub(crate) fn removed_part(&mut self, id: PartId) {
+        self.parts.remove(&id);
+    }
+
+    /// A segment is gone. What could not be removed stays known, and its time comes again with the next round.
+    pub(crate) fn removed_segment(&mut self, first: u64) {
+        self.segments.retain(|segment| segment.first != first);
     }
 
     /// Bytes of all files.

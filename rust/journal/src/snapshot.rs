@@ -3,12 +3,14 @@
 use crate::error::JournalError;
 use crate::files::{Files, Output};
 use crate::journal::Journal;
+use crate::layout::Layout;
 use crate::pace::{Pace, Room};
 use crate::part::{self, PartHeader, PartId};
 use crate::segment;
 use iii_fast_core::log::record::{self, kind};
 use iii_fast_core::state::{Captured, State};
 use parking_lot::Mutex;
+use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
@@ -154,20 +156,33 @@ fn clean_up(journal: &Journal, start: u64, pace: &Pace) -> Result<(), JournalErr
     let history_bytes = journal.options.history_bytes_max as u64;
     let (parts, segments) = {
         let mut layout = journal.layout.lock();
-        (layout.finished(journal.generation, start), layout.take_unneeded(history_bytes))
+        (layout.finished(journal.generation, start), layout.unneeded(history_bytes))
     };
-    let removed_parts = remove(journal, pace, parts.into_iter().map(part::name));
-    let removed_segments = remove(journal, pace, segments.into_iter().map(segment::name));
+    let removed_parts = remove(journal, pace, &parts, part::name, Layout::removed_part);
+    let removed_segments = remove(journal, pace, &segments, segment::name, Layout::removed_segment);
     removed_parts.and(removed_segments)
 }
 
 /// Removes files; all it can, whatever goes wrong with one.
-fn remove(journal: &Journal, pace: &Pace, names: impl Iterator<Item = String>) -> Result<(), JournalError> {
+fn remove<Id: Copy>(
+    journal: &Journal,
+    pace: &Pace,
+    ids: &[Id],
+    name: fn(Id) -> String,
+    removed: fn(&mut Layout, Id),
+) -> Result<(), JournalError> {
     let mut result = Ok(());
-    for name in names {
-        let path = journal.files.directory().join(&name);
+    for &id in ids {
+        let name = name(id);
         journal.files.forget(&name, &|| pace.pause());
-        result = result.and(journal.files.remove(&name).map_err(JournalError::io(path, "remove")));
+        match journal.files.remove(&name) {
+            // One that somebody else has removed is gone as well.
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                let path = journal.files.directory().join(&name);
+                result = result.and(Err(JournalError::io(path, "remove")(error)));
+            }
+            _ => removed(&mut journal.layout.lock(), id),
+        }
     }
     result.and_then(|()| sync_names(&*journal.files))
 }

@@ -9,8 +9,9 @@ use iii_fast_journal::files::Files;
 use iii_fast_journal::{Options, SyncLevel};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use support::disk::{Disk, Loss, Random};
-use support::{Engine, contents, options, recover};
+use std::time::Instant;
+use support::disk::{BROKEN, Disk, Fault, Kind, Loss, Random};
+use support::{DEADLINE, Engine, contents, options, recover};
 
 const THREADS: u64 = 3;
 
@@ -147,6 +148,44 @@ fn a_new_process_begins_a_new_generation_and_removes_the_old_one() {
         let snapshots: Vec<&String> = names.iter().filter(|name| name.ends_with(".snap")).collect();
         assert_eq!(snapshots.len(), 2);
         assert!(snapshots.iter().all(|name| name.starts_with(&format!("snapshot-{generation:08}-"))), "{snapshots:?}");
+    }
+}
+
+#[test]
+fn a_file_that_could_not_be_removed_is_tried_again_with_the_next_round() {
+    let disk = Disk::default();
+    let keep_nothing = || Options { history_bytes_max: 0, ..options(SyncLevel::Always) };
+    let write_until = |engine: &Engine, is_over: &dyn Fn() -> bool| {
+        while !is_over() {
+            assert!(engine.set_and_wait("s", "k", "1"));
+        }
+    };
+    let engine = Engine::start(disk.clone(), keep_nothing()).unwrap();
+    write_until(&engine, &|| engine.journal.stats().snapshots > 0);
+    engine.stop();
+    // The first round of a process removes the parts of the one before, and then segments.
+    for (kept, nth) in [("snapshot-00000001-00000.snap", 1), ("journal-", 3)] {
+        let engine = Engine::start(disk.clone(), keep_nothing()).unwrap();
+        let name = disk.contents().into_keys().find(|name| name.starts_with(kept)).unwrap();
+        disk.fail(Fault { kind: Some(Kind::Remove), nth, error: BROKEN, forever: false });
+        write_until(&engine, &|| disk.has_failed());
+        // No other round begins before something is written.
+        let deadline = Instant::now() + DEADLINE;
+        while engine.journal.stats().snapshot_failure.is_none() {
+            assert!(Instant::now() < deadline, "{:?}", engine.journal.stats());
+            std::thread::yield_now();
+        }
+        let stats = engine.journal.stats();
+        let failure = stats.snapshot_failure.unwrap();
+        assert!(failure.contains(&format!("{name}: cannot remove: ")), "{failure}");
+        let contents = disk.contents();
+        assert!(contents.contains_key(&name));
+        assert_eq!(stats.disk_bytes, contents.values().map(|data| data.len() as u64).sum::<u64>());
+        write_until(&engine, &|| engine.journal.stats().snapshots > stats.snapshots);
+        assert_eq!(engine.journal.stats().snapshot_failure, None);
+        assert!(!disk.contents().contains_key(&name), "{name} is forgotten");
+        disk.mend();
+        engine.stop();
     }
 }
 

@@ -94,6 +94,12 @@ impl Disk {
         self.inner().fault = Some((fault, 0));
     }
 
+    /// Nothing fails any more.
+    pub fn mend(&self) {
+        let mut inner = self.inner();
+        (inner.fault, inner.failed) = (None, false);
+    }
+
     /// Whether the fault has come.
     pub fn has_failed(&self) -> bool {
         self.inner().failed
