@@ -131,6 +131,20 @@ async def test_everything_before_the_close_frame_is_delivered() -> None:
         assert await closed_by(client) == (1000, "bye")
 
 
+async def test_what_waits_for_a_peer_goes_with_it() -> None:
+    async with serving(Limits()) as (backend, address), connect(address) as client:
+        (worker,) = backend.workers()
+        (connection,) = backend._connections
+        for _ in range(8):
+            backend.push(worker.session, json.dumps({"pad": "x" * (1 << 20)}).encode())
+        assert connection.outbox.waiting > 8 << 20
+        client.cut()
+        with trio.fail_after(5):
+            while backend._connections:
+                await trio.lowlevel.checkpoint()
+        assert (connection.outbox.waiting, connection.outbox.pop()) == (0, None), "not when the garbage collector comes"
+
+
 async def test_the_limit_of_a_message_is_one_of_bytes() -> None:
     async with serving(Limits(message_bytes_max=1000)) as (_, address), connect(address) as client:
         await client.send_text('{"type":"ping","e":"' + "é" * 489 + '"}')

@@ -143,6 +143,7 @@ class ReferenceBackend:
             await connection.run()
         finally:
             self._connections.discard(connection)
+            connection.drop()
             await trio.aclose_forcefully(stream)
 
     def _open_session(self, path: str, outbox: Outbox, address: str) -> Session | tuple[int, str]:

@@ -65,6 +65,10 @@ class Connection:
                 await self._link.flush()
                 await self._link.finish()
 
+    def drop(self) -> None:
+        """The peer is gone, and so is what waits for it."""
+        self._link.drop()
+
     # --- upgrade ---------------------------------------------------------------------------------------------------
 
     async def _upgrade(self, nursery: trio.Nursery) -> tuple[WebSocketConnection, Session] | None:

@@ -122,6 +122,12 @@ class Link(trio.abc.Stream):
             elif not self.crowded:
                 self._room.unpark_all()
 
+    def drop(self) -> None:
+        """The peer is gone, and so is what waits for it."""
+        self._pieces.clear()
+        self._unsent = memoryview(b"")
+        self._outbox.drop()
+
     def _is_encrypted(self) -> bool:
         """Whether something that was encrypted still waits for the socket."""
         return isinstance(self._stream, TlsStream) and not self._stream.is_flushed

@@ -66,6 +66,11 @@ class Outbox:
         self._bytes -= _framed_len(message)
         return message
 
+    def drop(self) -> None:
+        """The peer is gone: what waits for it goes at once, not when the garbage collector comes by."""
+        self._messages.clear()
+        self._bytes = self.writing = 0
+
 
 def _framed_len(message: str | bytes) -> int:
     """Bytes of an unmasked frame with this message (RFC 6455, section 5.2)."""
