@@ -64,6 +64,8 @@ class Limits:
     silence_ms: int = 60_000
     stall_ms: int = 30_000
     close_ms: int = 5_000
+    # Of the native backend with one loop; 0: never.
+    busy_poll_us: int = 25
     stripes: int = 64
     # Quotas of state (docs/state.md, 14).
     key_bytes_max: int | None = None

@@ -123,14 +123,15 @@ VALID = {
     "names cross the lists": ("modules: [{name: cron}]\nworkers: [{class: 'modules::state::StateModule'}]",
                               replace(NOTHING, cron=CronSettings(), state=StateSettings())),
     "own top-level keys": (
-        "host: ::1\nloops: 2\nbackend: reference\nshutdown_ms: 0\nlimits: {connections_max: 5, value_bytes_max: 9}",
+        "host: ::1\nloops: 2\nbackend: reference\nshutdown_ms: 0\n"
+        "limits: {connections_max: 5, value_bytes_max: 9, busy_poll_us: 0}",
         Settings(
             host="::1",
             loops=2,
             backend="reference",
             shutdown_ms=0,
             state=StateSettings(max_value_bytes=9),
-            limits=Limits(connections_max=5, value_bytes_max=9),
+            limits=Limits(connections_max=5, value_bytes_max=9, busy_poll_us=0),
         ),
     ),
     "pages that may read, as browsers write them": (

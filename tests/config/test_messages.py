@@ -209,6 +209,10 @@ ERRORS = {
         "limits: {close_ms: 86400001}",
         "c.yaml:1: limits.close_ms is 86400001, expected an integer from 1 to 86400000",
     ),
+    "limit of looking": (
+        "limits: {busy_poll_us: 1001}",
+        "c.yaml:1: limits.busy_poll_us is 1001, expected an integer from 0 to 1000",
+    ),
     "rbac": (
         "workers:\n- name: iii-worker-manager\n  config:\n    rbac: {auth_function_id: auth}",
         "c.yaml:4: iii-worker-manager.rbac is not supported yet, and without it the port would be open to everybody; "

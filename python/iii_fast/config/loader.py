@@ -19,6 +19,7 @@ from iii_fast.config.section import Section, is_null
 from iii_fast.config.settings import BackendName, Settings
 from iii_fast.config.tree import Table, parse
 from iii_fast.config.workers import (
+    BUSY_POLL_US_MAX,
     BYTES_MAX,
     COUNT_MAX,
     DURATION_MS_MAX,
@@ -36,7 +37,8 @@ from iii_fast.errors import ConfigError
 PATH_VARIABLE: Final = "III_CONFIG_PATH"
 FILE_NAMES: Final = ("config.yaml", "iii-config.yaml")
 LOOPS_MAX: Final = 64
-_LIMIT_UNITS: Final = {"bytes": BYTES_MAX, "_ms": DURATION_MS_MAX}
+_LIMIT_UNITS: Final = {"bytes": BYTES_MAX, "_ms": DURATION_MS_MAX, "_us": BUSY_POLL_US_MAX}
+_MAY_BE_NOTHING: Final = {"busy_poll_us"}
 BACKENDS: Final[tuple[BackendName, ...]] = ("native", "reference")
 
 
@@ -265,7 +267,7 @@ def _read_fields(section: Section, kind: type[Limits | HttpLimits]) -> dict[str,
         if one.name == "http":
             continue
         high = next((most for unit, most in _LIMIT_UNITS.items() if unit in one.name), COUNT_MAX)
-        value = section.optional_integer(one.name, 1, high)
+        value = section.optional_integer(one.name, 0 if one.name in _MAY_BE_NOTHING else 1, high)
         if value is not None:
             given[one.name] = value
     return given

@@ -29,6 +29,8 @@ from iii_fast.config.tree import Table
 from iii_fast.contracts import RedisPlace, Storage, SyncLevel, TlsFiles
 
 PORT_MAX: Final = 65_535
+BUSY_POLL_US_MAX: Final = 1_000
+"""Everybody else on the event loop waits so long."""
 DURATION_MS_MAX: Final = 24 * 60 * 60 * 1000
 COUNT_MAX: Final = 1_000_000
 BYTES_MAX: Final = 1 << 40

@@ -49,6 +49,8 @@ pub struct Limits {
     pub stall_ms: u64,
     /// How long the other half of the close handshake may take, ms.
     pub close_ms: u64,
+    /// How long a turn looks again and again for what comes next before it waits asleep, us; 0: not at all.
+    pub busy_poll_us: u64,
     /// Locks of the state map; a power of two.
     pub stripes: usize,
     /// Of http.
@@ -122,6 +124,7 @@ impl Default for Limits {
             silence_ms: 60_000,
             stall_ms: 30_000,
             close_ms: 5_000,
+            busy_poll_us: 25,
             stripes: 64,
             http: HttpLimits::default(),
         }

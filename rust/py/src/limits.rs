@@ -24,6 +24,7 @@ pub fn from_python(limits: &Bound<'_, PyAny>) -> PyResult<Limits> {
         silence_ms: limits.getattr("silence_ms")?.extract()?,
         stall_ms: limits.getattr("stall_ms")?.extract()?,
         close_ms: limits.getattr("close_ms")?.extract()?,
+        busy_poll_us: limits.getattr("busy_poll_us")?.extract()?,
         stripes: limits.getattr("stripes")?.extract()?,
         http: http(&limits.getattr("http")?)?,
         ..Limits::default()

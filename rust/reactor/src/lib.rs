@@ -18,6 +18,8 @@ mod reactor;
 mod secure;
 mod shield;
 pub mod tls;
+mod turn;
 mod upstream;
 
-pub use reactor::{Reactor, Turn, reactors};
+pub use reactor::{Reactor, reactors};
+pub use turn::Turn;

@@ -1,4 +1,4 @@
-//! A pass: one poll, every ready socket is read and served, then all that is to be said is written. A turn is a few.
+//! A pass: one poll, every ready socket is read and served, then all that is to be said is written.
 
 use crate::http::LISTENER_TOKEN;
 use crate::inbox::{Adoption, Command, Inbox, JournalListener, Purpose};
@@ -7,6 +7,7 @@ use crate::link::{INITIAL_INTEREST, Link, Links, Phase};
 use crate::plain;
 use crate::poller::{EVENTS_MAX, Interest, Poller, Ready, Ticker};
 use crate::shield::{BUG, shielded};
+use crate::turn::Turn;
 use crate::upstream::{UPSTREAM_TOKEN, Upstream};
 use iii_fast_core::core::{Core, Counters};
 use iii_fast_core::dispatch::Router;
@@ -21,25 +22,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Bytes read from one socket before others get their turn.
 const READ_BUDGET_BYTES: usize = 64 << 10;
-/// After this a turn ends, though more is ready: the event loop has other things to do.
-const TURN_MAX: Duration = Duration::from_millis(5);
 /// How often liveness is looked after.
 const TICK_MS: u64 = 500;
 
 const INBOX_TOKEN: u64 = u64::MAX;
 const TICK_TOKEN: u64 = u64::MAX - 1;
 const READ_ONLY: Interest = Interest { read: true, write: false };
-
-/// How a turn ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
-    /// Everything that was ready has been served.
-    Idle,
-    /// More may be ready already.
-    More,
-    /// [`Command::Stop`] came.
-    Stopped,
-}
 
 /// One loop over its own connections.
 pub struct Reactor {
@@ -53,9 +41,9 @@ pub struct Reactor {
     pub(crate) upstream: Option<Upstream>,
     /// By slot, as `links`.
     pub(crate) sessions: Vec<Option<Box<Session>>>,
-    ready: Vec<Ready>,
+    pub(crate) ready: Vec<Ready>,
     /// Events of the last pass.
-    served: usize,
+    pub(crate) served: usize,
     pub(crate) scratch: Vec<u8>,
     /// What a read held once it was decrypted.
     pub(crate) plain: Vec<u8>,
@@ -64,7 +52,7 @@ pub struct Reactor {
     resumable: Vec<usize>,
     started: Instant,
     stopped: bool,
-    linger: Linger,
+    pub(crate) linger: Linger,
 }
 
 /// `count` reactors over one core, each knowing the inboxes of all.
@@ -82,7 +70,7 @@ impl Reactor {
     fn new(index: u8, core: Arc<Core>, others: Arc<[Arc<Inbox>]>) -> io::Result<Self> {
         let inbox = others[usize::from(index)].clone();
         let poller = Arc::new(Poller::new()?);
-        let linger = Linger::new(poller.waits_finely());
+        let linger = Linger::new(poller.waits_finely(), Duration::from_micros(core.limits.busy_poll_us));
         poller.add(inbox.waker(), INBOX_TOKEN, READ_ONLY)?;
         let ticker = Ticker::new(TICK_MS)?;
         poller.add(&ticker, TICK_TOKEN, READ_ONLY)?;
@@ -122,25 +110,6 @@ impl Reactor {
         self.inbox.clone()
     }
 
-    /// Serves whatever is ready, and what becomes ready meanwhile or soon: coming back through the event loop costs more than a
-    /// short wait. Calls for Python end the turn, and [`TURN_MAX`] does.
-    pub fn turn(&mut self) -> io::Result<Turn> {
-        let begin = Instant::now();
-        let mut patience = Duration::ZERO;
-        loop {
-            let turn = self.pass(Some(patience))?;
-            self.linger.waited(patience, self.served > 0);
-            let is_idle = self.served == 0 && turn == Turn::Idle;
-            if turn == Turn::Stopped || is_idle || self.core.calls.is_announced() {
-                return Ok(turn);
-            }
-            if begin.elapsed() >= TURN_MAX {
-                return Ok(Turn::More);
-            }
-            patience = if self.has_more() { Duration::ZERO } else { self.linger.next() };
-        }
-    }
-
     /// Serves until [`Command::Stop`]; blocks its thread.
     pub fn run(&mut self) -> io::Result<()> {
         while self.pass(None)? != Turn::Stopped {}
@@ -148,10 +117,12 @@ impl Reactor {
     }
 
     /// `patience`: how long it waits for something to be ready; none: until something is.
-    fn pass(&mut self, patience: Option<Duration>) -> io::Result<Turn> {
+    pub(crate) fn pass(&mut self, patience: Option<Duration>) -> io::Result<Turn> {
         let mut ready = std::mem::take(&mut self.ready);
         let patience = if self.has_more() { Some(Duration::ZERO) } else { patience };
-        self.poller.poll(patience, &mut ready)?;
+        if ready.is_empty() {
+            self.poller.poll(patience, &mut ready)?;
+        }
         self.links.now_ms = self.started.elapsed().as_millis() as u64;
         let now_unix_ms = unix_ms();
         self.links.http.clock.set(self.links.now_ms, now_unix_ms);
@@ -197,7 +168,7 @@ impl Reactor {
     }
 
     /// Whether there is something to do that no descriptor tells of.
-    fn has_more(&self) -> bool {
+    pub(crate) fn has_more(&self) -> bool {
         !self.resumable.is_empty() || !self.links.yielded.is_empty() || self.links.http.has_more()
     }
 
