@@ -27,6 +27,8 @@ impl Segment {
     }
 }
 
+/// What usually stands around a payload; the allocator has pieces of this size at hand.
+const ENVELOPE_BYTES: usize = 240;
 /// Written bytes that are not worth moving the rest for.
 const COMPACT_BYTES_MIN: usize = 64 << 10;
 
@@ -68,7 +70,9 @@ impl Outbox {
 
     fn begin(&mut self, opcode: u8, len: usize) -> &mut Self {
         let before = self.tail.len();
-        self.tail.reserve(len.min(SHARE_BYTES_MIN) + ws::HEADER_BYTES_MAX);
+        // Of a long one most is shared.
+        let copied = if len < SHARE_BYTES_MIN { len } else { ENVELOPE_BYTES };
+        self.tail.reserve(copied + ws::HEADER_BYTES_MAX);
         ws::write_frame_header(&mut self.tail, opcode, len);
         self.len += self.tail.len() - before;
         self
