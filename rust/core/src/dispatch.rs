@@ -214,7 +214,7 @@ impl<R: Router> Dispatch<'_, R> {
         if let Some(remote) = &self.core.remote {
             return self.remote_call(remote, envelope, invocation_id, call);
         }
-        let mut served = state::serve(&self.core.state, call, envelope.data())?;
+        let mut served = state::serve_opened(&self.core.state, call, envelope.data(), &envelope.opened)?;
         if served.noted {
             self.core.calls.announce();
         }

@@ -17,6 +17,10 @@ pub const COMMIT_BYTES_MAX: usize = 256 << 20;
 /// than one more part in a scattered write.
 pub const SHARE_BYTES_MIN: usize = 4 << 10;
 
+/// Members of a call's input that are noted while the message is read. `state::get` and `state::set` have two or three and up to two options; other
+/// inputs are read for themselves.
+pub const OPENED_MEMBERS_MAX: usize = 4;
+
 /// Messages of one session that are served while another one waits: some 30 microseconds of small calls.
 pub const SHARE_MESSAGES_MAX: usize = 32;
 

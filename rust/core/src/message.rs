@@ -2,9 +2,9 @@
 //!
 //! One pass validates the whole message and finds every member; nothing is copied.
 
-use crate::codec::json::{self, JsonError, JsonKind, Member, Members};
+use crate::codec::json::{self, JsonError, JsonKind, Members};
 use crate::codec::msgpack::{self, MsgpackError};
-use crate::codec::{Kind as ValueKind, Value};
+use crate::codec::{Collect, Kind as ValueKind, Opened, Value};
 use crate::error::{WireError, code};
 use crate::limits::JSON_DEPTH_MAX;
 use std::borrow::Cow;
@@ -22,6 +22,8 @@ pub struct Envelope<'a> {
     pub function_id: Option<Value<'a>>,
     /// `data`.
     pub data: Option<Value<'a>>,
+    /// Its members, as far as they are known.
+    pub opened: Opened<'a>,
     /// `action`.
     pub action: Option<Value<'a>>,
     /// `metadata`.
@@ -57,8 +59,8 @@ impl<'a> Envelope<'a> {
     #[inline]
     pub(crate) fn fill(&mut self, message: Value<'a>) -> Result<(), Broken> {
         match message {
-            Value::Json(text) => self.collect(Members::new(text, JSON_DEPTH_MAX)?)?,
-            Value::Msgpack(map) => self.collect_msgpack(msgpack::Members::new(map, JSON_DEPTH_MAX)?)?,
+            Value::Json(text) => json::read_members(text, JSON_DEPTH_MAX, "data", self)?,
+            Value::Msgpack(map) => msgpack::read_members(map, JSON_DEPTH_MAX, "data", self)?,
         }
         Ok(())
     }
@@ -66,63 +68,44 @@ impl<'a> Envelope<'a> {
     /// What can be read of a message that is refused only for `NaN` and the like, lone surrogates, or its depth.
     pub fn read_lenient(text: &'a str) -> Option<Self> {
         let mut envelope = Envelope::default();
-        envelope.collect(Members::new_lenient(text, usize::MAX).ok()?).ok()?;
+        let mut members = Members::new_lenient(text, usize::MAX).ok()?;
+        while let Some(member) = members.next().ok()? {
+            let name = &member.key[1..member.key.len() - 1];
+            envelope.put(name.as_bytes(), name.contains('\\'), Value::Json(member.value));
+        }
+        members.finish().ok()?;
         Some(envelope)
     }
 
-    fn collect(&mut self, mut members: Members<'a>) -> Result<(), JsonError> {
-        while let Some(member) = members.next()? {
-            self.put(&member);
-        }
-        members.finish()
-    }
-
-    fn collect_msgpack(&mut self, mut members: msgpack::Members<'a>) -> Result<(), MsgpackError> {
-        while let Some(member) = members.next()? {
-            if let Some(name) = member.name {
-                self.put_named(&name, Value::Msgpack(member.value));
-            }
-        }
-        members.finish()
-    }
-
-    #[inline]
-    fn put(&mut self, member: &Member<'a>) {
-        let plain = &member.key[1..member.key.len() - 1];
-        if !self.put_named(plain, Value::Json(member.value)) {
-            self.put_escaped(member);
-        }
-    }
-
-    /// Unknown members end here; a name with an escape in it may still be a known one.
+    /// A name with an escape in it may still be a known one.
     #[cold]
-    fn put_escaped(&mut self, member: &Member<'a>) {
-        if let Ok(Cow::Owned(key)) = json::unescape(member.key) {
-            self.put_named(&key, Value::Json(member.value));
+    #[inline(never)]
+    fn put_escaped(&mut self, name: &'a [u8], value: Value<'a>) {
+        if let Some(Ok(name)) = std::str::from_utf8(name).ok().map(json::unescape_inner) {
+            self.put_named(name.as_bytes(), value);
         }
     }
 
     #[inline]
-    fn put_named(&mut self, key: &str, value: Value<'a>) -> bool {
-        let field = match key {
-            "type" => &mut self.kind,
-            "invocation_id" => &mut self.invocation_id,
-            "function_id" => &mut self.function_id,
-            "data" => &mut self.data,
-            "action" => &mut self.action,
-            "metadata" => &mut self.metadata,
-            "namespace" => &mut self.namespace,
-            "traceparent" => &mut self.traceparent,
-            "baggage" => &mut self.baggage,
-            "result" => &mut self.result,
-            "error" => &mut self.error,
-            "id" => &mut self.id,
-            "previous_worker_id" => &mut self.previous_worker_id,
-            "reattach_token" => &mut self.reattach_token,
-            _ => return false,
+    fn put_named(&mut self, name: &[u8], value: Value<'a>) {
+        let field = match name {
+            b"type" => &mut self.kind,
+            b"invocation_id" => &mut self.invocation_id,
+            b"function_id" => &mut self.function_id,
+            b"data" => &mut self.data,
+            b"action" => &mut self.action,
+            b"metadata" => &mut self.metadata,
+            b"namespace" => &mut self.namespace,
+            b"traceparent" => &mut self.traceparent,
+            b"baggage" => &mut self.baggage,
+            b"result" => &mut self.result,
+            b"error" => &mut self.error,
+            b"id" => &mut self.id,
+            b"previous_worker_id" => &mut self.previous_worker_id,
+            b"reattach_token" => &mut self.reattach_token,
+            _ => return,
         };
         *field = Some(value);
-        true
     }
 
     /// The `type`, if it is one that a worker may send.
@@ -130,6 +113,8 @@ impl<'a> Envelope<'a> {
         match self.kind? {
             Value::Json("\"invokefunction\"") => Some(Kind::InvokeFunction),
             Value::Json("\"invocationresult\"") => Some(Kind::InvocationResult),
+            Value::Msgpack(b"\xaeinvokefunction") => Some(Kind::InvokeFunction),
+            Value::Msgpack(b"\xb0invocationresult") => Some(Kind::InvocationResult),
             other => Kind::from_wire(&other.string()?),
         }
     }
@@ -152,6 +137,22 @@ impl<'a> Envelope<'a> {
     /// A member that counts only when it is not null.
     pub fn non_null(member: Option<Value<'a>>) -> Option<Value<'a>> {
         member.filter(|value| !value.is(JsonKind::Null))
+    }
+}
+
+impl<'a> Collect<'a> for Envelope<'a> {
+    #[inline(always)] // of every message
+    fn put(&mut self, name: &'a [u8], name_escaped: bool, value: Value<'a>) {
+        if name_escaped {
+            self.put_escaped(name, value);
+        } else {
+            self.put_named(name, value);
+        }
+    }
+
+    #[inline]
+    fn opened(&mut self) -> &mut Opened<'a> {
+        &mut self.opened
     }
 }
 

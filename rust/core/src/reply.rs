@@ -110,10 +110,16 @@ impl<'a> Id<'a> {
     /// Of a string that came in either codec, as the other side is to see it.
     #[inline]
     pub fn new(id: Value<'a>, codec: Codec) -> Self {
-        if let (Value::Json(raw), Codec::Json) = (id, codec) {
-            return Id { head: [0; 5], head_len: 0, text: Cow::Borrowed(raw.as_bytes()) };
+        match (id, codec) {
+            (Value::Json(raw), Codec::Json) => Self::as_it_came(raw.as_bytes()),
+            (Value::Msgpack(raw), Codec::Msgpack) if msgpack::is_short_string(raw) => Self::as_it_came(raw),
+            _ => Self::turned(id, codec),
         }
-        Self::turned(id, codec)
+    }
+
+    #[inline]
+    fn as_it_came(raw: &'a [u8]) -> Self {
+        Id { head: [0; 5], head_len: 0, text: Cow::Borrowed(raw) }
     }
 
     fn turned(id: Value<'a>, codec: Codec) -> Self {

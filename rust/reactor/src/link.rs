@@ -282,6 +282,14 @@ impl Links {
         Some(&mut link.outbox)
     }
 
+    /// Has a link written at the end of this pass.
+    pub(crate) fn mark_dirty(&mut self, slot: usize) {
+        if let Some(link) = self.slab.get_mut(slot).filter(|link| !link.dirty) {
+            link.dirty = true;
+            self.dirty.push(slot);
+        }
+    }
+
     /// The next link that has something new, no longer marked.
     pub(crate) fn next_dirty(&mut self) -> Option<usize> {
         let slot = self.dirty.pop()?;

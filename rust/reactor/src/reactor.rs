@@ -262,7 +262,7 @@ impl Reactor {
             }
         }
         self.begin_closings();
-        self.write(slot);
+        self.links.mark_dirty(slot);
     }
 
     /// Throws input away while the close handshake ends.

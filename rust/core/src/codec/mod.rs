@@ -2,9 +2,12 @@
 
 pub mod json;
 pub mod msgpack;
+mod opened;
 pub mod transcode;
 mod value;
 
+pub(crate) use opened::Collect;
+pub use opened::Opened;
 pub use value::{Kept, Kind, Value};
 
 /// How a message, and all in it, is encoded.

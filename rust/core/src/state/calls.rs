@@ -4,7 +4,7 @@ use super::answer::{Answer, Served};
 use super::input::{Field, Fields, Known, Refusal, Texts};
 use super::request::{self, PageOf, Request, Rules, SetOf, Swap};
 use super::{OpResult, PageRequest, State, Stored, Transacted, Transaction, Written};
-use crate::codec::Value;
+use crate::codec::{Opened, Value};
 use crate::error::WireError;
 use crate::log::Receipt;
 
@@ -89,17 +89,36 @@ impl Rules for State {
 /// is written.
 #[inline]
 pub fn serve(state: &State, call: StateCall, data: Value<'_>) -> Result<Served, WireError> {
+    serve_opened(state, call, data, &Opened::default())
+}
+
+/// As [`serve`], with what is known of the members of `data`.
+///
+/// # Errors
+/// As [`serve`].
+#[inline]
+pub(crate) fn serve_opened<'a>(
+    state: &State,
+    call: StateCall,
+    data: Value<'a>,
+    opened: &Opened<'a>,
+) -> Result<Served, WireError> {
     match call {
         // Most calls: not by way of a request, which is large to hand around.
-        StateCall::Get | StateCall::Set => get_or_set(state, call, data).map_err(|refusal| refusal.in_call(call)),
+        StateCall::Get | StateCall::Set => {
+            get_or_set(state, call, data, opened).map_err(|refusal| refusal.in_call(call))
+        }
         _ => serve_request(state, Request::read(call, data, &Texts::default(), state)?),
     }
 }
 
 #[inline(always)] // of every other call
-fn get_or_set(state: &State, call: StateCall, data: Value<'_>) -> Result<Served, Refusal> {
+fn get_or_set<'a>(state: &State, call: StateCall, data: Value<'a>, opened: &Opened<'a>) -> Result<Served, Refusal> {
     let mut input = Fields::new(call.known());
-    input.read_input(data, false)?;
+    match opened.members() {
+        Some(members) => input.take(members)?,
+        None => input.read_input(data, false)?,
+    }
     if call == StateCall::Get {
         let (scope, key, meta) = request::get(&input)?;
         return Ok(get(state, &scope, &key, meta));

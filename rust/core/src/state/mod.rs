@@ -45,6 +45,7 @@ mod watch;
 use std::sync::Arc;
 
 pub use answer::{Answer, Served};
+pub(crate) use calls::serve_opened;
 pub use calls::{StateCall, serve};
 pub use change::{Change, ChangeKind};
 pub use equality::json_equal;

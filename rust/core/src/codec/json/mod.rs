@@ -14,8 +14,10 @@ use std::ops::Range;
 
 pub use error::{JsonError, JsonErrorKind, NotNumber};
 pub use number::write_number_f64;
-use scan::{Mode, Scanner};
+use scan::{Mode, Scanner, Wrong};
+pub(crate) use string::unescape_inner;
 pub use string::{unescape, write_string};
+pub(crate) use walk::read_members;
 pub use walk::{Elements, Member, Members};
 
 /// The six kinds of JSON values.
@@ -67,7 +69,7 @@ pub fn kind(value: &str) -> JsonKind {
 /// # Errors
 /// The first thing that is not JSON, with its offset in `text`.
 pub fn skip_value(text: &str, at: usize, depth_left: usize) -> Result<Range<usize>, JsonError> {
-    skip(&mut Scanner::new(text, at, Mode::Strict), depth_left)
+    skip(text, at, depth_left, Mode::Strict)
 }
 
 /// As [`skip_value`], but takes `NaN`, `Infinity`, `-Infinity` as values and lone surrogate escapes as characters: only to
@@ -76,7 +78,7 @@ pub fn skip_value(text: &str, at: usize, depth_left: usize) -> Result<Range<usiz
 /// # Errors
 /// As [`skip_value`].
 pub fn skip_value_lenient(text: &str, at: usize, depth_left: usize) -> Result<Range<usize>, JsonError> {
-    skip(&mut Scanner::new(text, at, Mode::Lenient), depth_left)
+    skip(text, at, depth_left, Mode::Lenient)
 }
 
 /// Validates that `text` is one value and nothing else but white space; returns the value's span.
@@ -84,15 +86,16 @@ pub fn skip_value_lenient(text: &str, at: usize, depth_left: usize) -> Result<Ra
 /// # Errors
 /// As [`skip_value`], and [`JsonErrorKind::TrailingCharacters`].
 pub fn validate(text: &str, depth_left: usize) -> Result<Range<usize>, JsonError> {
-    let mut scanner = Scanner::new(text, 0, Mode::Strict);
-    let span = skip(&mut scanner, depth_left)?;
-    walk::finish(scanner)?;
+    let span = skip(text, 0, depth_left, Mode::Strict)?;
+    walk::finish(text, span.end)?;
     Ok(span)
 }
 
-fn skip(scanner: &mut Scanner<'_>, depth_left: usize) -> Result<Range<usize>, JsonError> {
-    scanner.peek();
-    let begin = scanner.at();
-    scanner.value(depth_left)?;
-    Ok(begin..scanner.at())
+fn skip(text: &str, at: usize, depth_left: usize, mode: Mode) -> Result<Range<usize>, JsonError> {
+    let mut scanner = Scanner::new(text, mode);
+    let begin = scanner.space(at);
+    match scanner.value(begin, depth_left) {
+        Ok(end) => Ok(begin..end),
+        Err(Wrong) => Err(scanner.error()),
+    }
 }

@@ -1,9 +1,11 @@
 //! The scanner: decides in one pass, without recursion or allocation, whether a value is JSON and where it ends.
 //!
-//! It is most of what a message costs, so strings are searched eight bytes at a time, long ones in blocks.
+//! It is most of what a message costs. Positions and outcomes travel in registers, what is wrong is kept aside; strings are
+//! searched sixteen bytes at a time.
 
 use super::error::{JsonError, JsonErrorKind, NotNumber};
 use super::escape::{self, Escaped};
+use wide::u8x16;
 
 /// Whether what common encoders write wrongly is taken as a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,272 +15,299 @@ pub(super) enum Mode {
     Lenient,
 }
 
-/// A position in a text. After an error the position means nothing.
+/// The text is not JSON: [`Scanner::error`] knows why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Wrong;
+
+/// What a step comes to: mostly the position behind what was read.
+pub(super) type Scan<T> = Result<T, Wrong>;
+
+/// Reads one text, from positions that its caller keeps.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Scanner<'a> {
     bytes: &'a [u8],
-    at: usize,
     mode: Mode,
+    error: Option<JsonError>,
 }
 
 impl<'a> Scanner<'a> {
-    pub(super) fn new(text: &'a str, at: usize, mode: Mode) -> Self {
-        Scanner { bytes: text.as_bytes(), at, mode }
+    pub(super) fn new(text: &'a str, mode: Mode) -> Self {
+        Scanner { bytes: text.as_bytes(), mode, error: None }
     }
 
-    pub(super) fn at(&self) -> usize {
-        self.at
+    /// What was wrong.
+    #[cold]
+    pub(super) fn error(&self) -> JsonError {
+        self.error.unwrap_or(JsonError::new(JsonErrorKind::UnexpectedEnd, self.bytes.len()))
     }
 
-    /// Skips white space and returns the byte behind it, which stays unread.
-    pub(super) fn peek(&mut self) -> Option<u8> {
-        loop {
-            match self.bytes.get(self.at) {
-                Some(b' ' | b'\t' | b'\n' | b'\r') => self.at += 1,
-                other => return other.copied(),
-            }
+    /// `kind` at `at`, whatever is there.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn wrong(&mut self, kind: JsonErrorKind, at: usize) -> Wrong {
+        self.error = Some(JsonError::new(kind, at));
+        Wrong
+    }
+
+    /// `kind` at `at`, or that the text has ended.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn unexpected(&mut self, kind: JsonErrorKind, at: usize) -> Wrong {
+        self.wrong(if at < self.bytes.len() { kind } else { JsonErrorKind::UnexpectedEnd }, at)
+    }
+
+    /// The byte at `at`; behind the end 0, which nothing begins with.
+    #[inline(always)] // a load
+    pub(super) fn byte(&self, at: usize) -> u8 {
+        self.bytes.get(at).copied().unwrap_or_default()
+    }
+
+    /// Where white space that begins at `at` ends; there may be none.
+    #[inline(always)] // mostly a comparison
+    pub(super) fn space(&self, at: usize) -> usize {
+        if self.byte(at) > b' ' { at } else { self.some_space(at) }
+    }
+
+    #[inline(never)]
+    fn some_space(&self, mut at: usize) -> usize {
+        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.bytes.get(at) {
+            at += 1;
+        }
+        at
+    }
+
+    /// Skips the value at `at`, which nests at most `depth_left` levels.
+    #[inline(always)] // of every message
+    pub(super) fn value(&mut self, at: usize, depth_left: usize) -> Scan<usize> {
+        match self.byte(at) {
+            b'"' => Ok(self.string(at)?.0),
+            b'{' | b'[' => self.nested(at, depth_left),
+            b'-' | b'0'..=b'9' => self.number(at),
+            _ => self.word(at),
         }
     }
 
-    pub(super) fn advance(&mut self) {
-        self.at += 1;
-    }
-
-    /// `kind` here, or that the text has ended.
-    pub(super) fn unexpected(&self, kind: JsonErrorKind) -> JsonError {
-        let kind = if self.at < self.bytes.len() { kind } else { JsonErrorKind::UnexpectedEnd };
-        JsonError::new(kind, self.at)
-    }
-
-    /// Skips one value that begins here, after white space, and nests at most `depth_left` levels.
-    #[inline]
-    pub(super) fn value(&mut self, depth_left: usize) -> Result<(), JsonError> {
-        match self.peek() {
-            Some(b'"') => self.string().map(|_| ()),
-            Some(b'{' | b'[') => self.nested(depth_left),
-            Some(b'-' | b'0'..=b'9') => self.number(),
-            _ => self.word(),
+    /// Goes through the members of the object at `open`. `read` is told where a name begins, where it ends and whether escapes are in it, and
+    /// where the value begins, which it skips.
+    #[inline(always)] // of every message
+    pub(super) fn members(
+        &mut self,
+        open: usize,
+        mut read: impl FnMut(&mut Self, usize, (usize, bool), usize) -> Scan<usize>,
+    ) -> Scan<usize> {
+        let mut at = self.space(open + 1);
+        if self.byte(at) == b'}' {
+            return Ok(at + 1);
+        }
+        loop {
+            let (name, value) = self.name(at)?;
+            at = read(self, at, name, value)?;
+            at = self.space(at);
+            match self.byte(at) {
+                b',' => at = self.space(at + 1),
+                b'}' => return Ok(at + 1),
+                _ => return Err(self.unexpected(JsonErrorKind::ExpectedMemberEnd, at)),
+            }
         }
     }
 
     /// Skips an array or object and all that is in it.
-    fn nested(&mut self, depth_left: usize) -> Result<(), JsonError> {
+    #[inline(never)]
+    fn nested(&mut self, mut at: usize, depth_left: usize) -> Scan<usize> {
         let mut nesting = Nesting::default();
         loop {
-            match self.peek() {
-                Some(b'"') => {
-                    self.string()?;
-                }
-                Some(open @ (b'{' | b'[')) => {
+            at = match self.byte(at) {
+                open @ (b'{' | b'[') => {
                     if nesting.depth == depth_left {
-                        return Err(JsonError::new(JsonErrorKind::TooDeep, self.at));
+                        return Err(self.wrong(JsonErrorKind::TooDeep, at));
                     }
-                    if self.open(open)? {
+                    let inside = self.space(at + 1);
+                    // Its closing bracket is two behind its opening one in ASCII.
+                    if self.byte(inside) == open + 2 {
+                        inside + 1
+                    } else {
                         nesting.push(open == b'{');
+                        at = if open == b'{' { self.name(inside)?.1 } else { inside };
                         continue;
                     }
                 }
-                _ => self.value(0)?,
+                _ => self.value(at, 0)?,
+            };
+            match self.close(at, &mut nesting)? {
+                (at, false) => return Ok(at),
+                (next, true) => at = next,
             }
-            if !self.close(&mut nesting)? {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Skips an opening bracket up to the first value in it; false when there is none, then the closing one is skipped too.
-    fn open(&mut self, open: u8) -> Result<bool, JsonError> {
-        self.advance();
-        match (open, self.peek()) {
-            (b'{', Some(b'}')) | (b'[', Some(b']')) => {
-                self.advance();
-                Ok(false)
-            }
-            (b'{', _) => {
-                self.key()?;
-                Ok(true)
-            }
-            _ => Ok(true),
         }
     }
 
     /// After a value: skips closing brackets, then a comma and the name that follows it; false when nothing is open any more.
-    fn close(&mut self, nesting: &mut Nesting) -> Result<bool, JsonError> {
+    #[inline]
+    fn close(&mut self, mut at: usize, nesting: &mut Nesting) -> Scan<(usize, bool)> {
         while let Some(in_object) = nesting.top() {
-            match (self.peek(), in_object) {
-                (Some(b','), true) => {
-                    self.advance();
-                    self.key()?;
-                    return Ok(true);
+            at = self.space(at);
+            match (self.byte(at), in_object) {
+                (b',', true) => {
+                    let begin = self.space(at + 1);
+                    return Ok((self.name(begin)?.1, true));
                 }
-                (Some(b','), false) => {
-                    self.advance();
-                    return Ok(true);
-                }
-                (Some(b'}'), true) | (Some(b']'), false) => {
-                    self.advance();
+                (b',', false) => return Ok((self.space(at + 1), true)),
+                (b'}', true) | (b']', false) => {
+                    at += 1;
                     nesting.pop();
                 }
-                (_, true) => return Err(self.unexpected(JsonErrorKind::ExpectedMemberEnd)),
-                (_, false) => return Err(self.unexpected(JsonErrorKind::ExpectedElementEnd)),
+                (_, true) => return Err(self.unexpected(JsonErrorKind::ExpectedMemberEnd, at)),
+                (_, false) => return Err(self.unexpected(JsonErrorKind::ExpectedElementEnd, at)),
             }
         }
-        Ok(false)
+        Ok((at, false))
     }
 
-    /// Skips a member's name and colon.
-    fn key(&mut self) -> Result<(), JsonError> {
-        self.name()?;
-        self.colon()
-    }
-
-    /// Skips a member's name; whether there are escapes in it.
-    #[inline]
-    pub(super) fn name(&mut self) -> Result<bool, JsonError> {
-        match self.peek() {
-            Some(b'"') => self.string(),
-            _ => Err(self.unexpected(JsonErrorKind::ExpectedString)),
+    /// Skips a member's name and the colon behind it: the name, and where the value begins.
+    #[inline(always)] // of every message
+    pub(super) fn name(&mut self, at: usize) -> Scan<((usize, bool), usize)> {
+        if self.byte(at) != b'"' {
+            return Err(self.unexpected(JsonErrorKind::ExpectedString, at));
         }
-    }
-
-    /// Skips the colon behind a name.
-    #[inline]
-    pub(super) fn colon(&mut self) -> Result<(), JsonError> {
-        if self.peek() != Some(b':') {
-            return Err(self.unexpected(JsonErrorKind::ExpectedColon));
+        let name = self.string(at)?;
+        let colon = self.space(name.0);
+        if self.byte(colon) != b':' {
+            return Err(self.unexpected(JsonErrorKind::ExpectedColon, colon));
         }
-        self.advance();
-        Ok(())
+        Ok((name, self.space(colon + 1)))
     }
 
-    /// Skips a string whose opening quote is here; whether there are escapes in it.
-    #[inline]
-    fn string(&mut self) -> Result<bool, JsonError> {
-        /// Longer strings are found faster by [`plain_bytes`].
-        const SHORT_WORDS: usize = 4;
-        let body = self.bytes.get(self.at + 1..).unwrap_or_default();
-        for (index, word) in body.as_chunks::<8>().0.iter().take(SHORT_WORDS).enumerate() {
-            let found = special_bytes(u64::from_le_bytes(*word));
-            if found != 0 {
-                let plain = index * 8 + found.trailing_zeros() as usize / 8;
-                if body.get(plain) != Some(&b'"') {
-                    break;
-                }
-                self.at += plain + 2;
-                return Ok(false);
-            }
-        }
-        self.unusual_string()
+    /// Skips the string whose opening quote is at `quote`; where it ends, and whether there are escapes in it.
+    #[inline(always)] // of every message
+    pub(super) fn string(&mut self, quote: usize) -> Scan<(usize, bool)> {
+        let end = self.plain_end(quote + 1);
+        if self.byte(end) == b'"' { Ok((end + 1, false)) } else { self.unusual_string(end) }
     }
 
-    /// Skips a string that is long, has escapes, ends with the text, or is wrong.
+    /// Skips the rest, from `at` on, of a string that has escapes, ends with the text, or is wrong.
     #[inline(never)]
-    fn unusual_string(&mut self) -> Result<bool, JsonError> {
-        let mut at = self.at + 1;
+    fn unusual_string(&mut self, mut at: usize) -> Scan<(usize, bool)> {
         let mut escaped = false;
         loop {
-            at += plain_bytes(self.bytes.get(at..).unwrap_or_default());
             match self.bytes.get(at) {
-                Some(b'"') => {
-                    self.at = at + 1;
-                    return Ok(escaped);
-                }
+                Some(b'"') => return Ok((at + 1, escaped)),
                 Some(b'\\') => {
                     at = self.escape(at)?;
                     escaped = true;
                 }
-                Some(_) => return Err(JsonError::new(JsonErrorKind::ControlCharacter, at)),
-                None => return Err(JsonError::new(JsonErrorKind::UnexpectedEnd, at)),
+                Some(_) => return Err(self.wrong(JsonErrorKind::ControlCharacter, at)),
+                None => return Err(self.wrong(JsonErrorKind::UnexpectedEnd, at)),
             }
+            at = self.plain_end(at);
         }
     }
 
-    fn escape(&self, at: usize) -> Result<usize, JsonError> {
-        match escape::read(self.bytes, at)? {
-            (Escaped::LoneSurrogate, _) if self.mode == Mode::Strict => {
-                Err(JsonError::new(JsonErrorKind::LoneSurrogate, at))
+    /// Where the ordinary string bytes that begin at `at` end: at a quote, a backslash, a control character, or with the text.
+    #[inline]
+    fn plain_end(&self, at: usize) -> usize {
+        let mut rest = self.rest(at);
+        while let Some((block, more)) = rest.split_first_chunk() {
+            let special = special_bytes(block);
+            if special != 0 {
+                return self.bytes.len() - rest.len() + special.trailing_zeros() as usize;
             }
-            (_, end) => Ok(end),
+            rest = more;
+        }
+        self.plain_end_in_last(rest)
+    }
+
+    /// The same of the last bytes of the text, fewer than a block.
+    #[inline(never)]
+    fn plain_end_in_last(&self, last: &[u8]) -> usize {
+        let begin = self.bytes.len() - last.len();
+        let Some(block) = self.bytes.last_chunk() else {
+            return begin + last.iter().position(|&byte| matches!(byte, ..b' ' | b'"' | b'\\')).unwrap_or(last.len());
+        };
+        // A whole block again: what was looked at already is shifted out.
+        let special = special_bytes(block) >> (BLOCK - last.len());
+        if special == 0 { self.bytes.len() } else { begin + special.trailing_zeros() as usize }
+    }
+
+    fn escape(&mut self, at: usize) -> Scan<usize> {
+        match escape::read(self.bytes, at) {
+            Ok((Escaped::LoneSurrogate, _)) if self.mode == Mode::Strict => {
+                Err(self.wrong(JsonErrorKind::LoneSurrogate, at))
+            }
+            Ok((_, end)) => Ok(end),
+            Err(error) => Err(self.wrong(error.kind, error.offset)),
         }
     }
 
-    fn number(&mut self) -> Result<(), JsonError> {
-        let begin = self.at;
-        if self.bytes.get(self.at) == Some(&b'-') {
-            self.at += 1;
-            if self.rest().starts_with(b"Infinity") {
+    #[inline(never)]
+    fn number(&mut self, begin: usize) -> Scan<usize> {
+        let mut at = begin;
+        if self.byte(at) == b'-' {
+            at += 1;
+            if self.rest(at).starts_with(b"Infinity") {
                 return self.not_json(NotNumber::NegativeInfinity, begin);
             }
         }
-        let leading_zero = self.bytes.get(self.at) == Some(&b'0');
-        if self.digits()? > 1 && leading_zero {
-            return Err(JsonError::new(JsonErrorKind::BadNumber, begin));
+        let leading_zero = self.byte(at) == b'0';
+        let whole = at;
+        at = self.digits(at)?;
+        if leading_zero && at - whole > 1 {
+            return Err(self.wrong(JsonErrorKind::BadNumber, begin));
         }
-        if self.bytes.get(self.at) == Some(&b'.') {
-            self.at += 1;
-            self.digits()?;
+        if self.byte(at) == b'.' {
+            at = self.digits(at + 1)?;
         }
-        if let Some(b'e' | b'E') = self.bytes.get(self.at) {
-            self.at += 1;
-            if let Some(b'+' | b'-') = self.bytes.get(self.at) {
-                self.at += 1;
+        if let b'e' | b'E' = self.byte(at) {
+            at += 1;
+            if let b'+' | b'-' = self.byte(at) {
+                at += 1;
             }
-            self.digits()?;
+            at = self.digits(at)?;
         }
-        Ok(())
+        Ok(at)
     }
 
-    /// Skips digits and counts them: at least one.
-    fn digits(&mut self) -> Result<usize, JsonError> {
-        let begin = self.at;
-        while let Some(b'0'..=b'9') = self.bytes.get(self.at) {
-            self.at += 1;
+    /// Skips digits: at least one.
+    #[inline]
+    fn digits(&mut self, begin: usize) -> Scan<usize> {
+        let mut at = begin;
+        while self.byte(at).is_ascii_digit() {
+            at += 1;
         }
-        match self.at - begin {
-            0 => Err(self.unexpected(JsonErrorKind::BadNumber)),
-            count => Ok(count),
-        }
+        if at == begin { Err(self.unexpected(JsonErrorKind::BadNumber, at)) } else { Ok(at) }
     }
 
     /// Skips `true`, `false`, `null`; knows the words that are not JSON.
-    fn word(&mut self) -> Result<(), JsonError> {
+    #[inline(never)]
+    fn word(&mut self, at: usize) -> Scan<usize> {
+        let rest = self.rest(at);
         for word in ["null", "true", "false"] {
-            if self.rest().starts_with(word.as_bytes()) {
-                self.at += word.len();
-                return Ok(());
+            if rest.starts_with(word.as_bytes()) {
+                return Ok(at + word.len());
             }
         }
         for number in [NotNumber::NaN, NotNumber::Infinity] {
-            if self.rest().starts_with(number.token().as_bytes()) {
-                return self.not_json(number, self.at);
+            if rest.starts_with(number.token().as_bytes()) {
+                return self.not_json(number, at);
             }
         }
-        Err(self.broken_word())
-    }
-
-    /// Tells a word that is cut off by the end of the text from a wrong one.
-    fn broken_word(&self) -> JsonError {
-        let rest = self.rest();
+        // Tells a word that is cut off by the end of the text from a wrong one.
         let cut = ["null", "true", "false"].iter().any(|word| word.as_bytes().starts_with(rest));
-        if cut {
-            JsonError::new(JsonErrorKind::UnexpectedEnd, self.bytes.len())
+        Err(if cut {
+            self.wrong(JsonErrorKind::UnexpectedEnd, self.bytes.len())
         } else {
-            JsonError::new(JsonErrorKind::ExpectedValue, self.at)
-        }
+            self.wrong(JsonErrorKind::ExpectedValue, at)
+        })
     }
 
-    fn not_json(&mut self, number: NotNumber, begin: usize) -> Result<(), JsonError> {
+    #[cold]
+    fn not_json(&mut self, number: NotNumber, begin: usize) -> Scan<usize> {
         match self.mode {
-            Mode::Strict => Err(JsonError::new(JsonErrorKind::NotJson(number), begin)),
-            Mode::Lenient => {
-                self.at = begin + number.token().len();
-                Ok(())
-            }
+            Mode::Strict => Err(self.wrong(JsonErrorKind::NotJson(number), begin)),
+            Mode::Lenient => Ok(begin + number.token().len()),
         }
     }
 
-    fn rest(&self) -> &'a [u8] {
-        self.bytes.get(self.at..).unwrap_or_default()
+    fn rest(&self, at: usize) -> &'a [u8] {
+        self.bytes.get(at..).unwrap_or_default()
     }
 }
 
@@ -315,35 +344,15 @@ impl Nesting {
     }
 }
 
-/// How many ordinary string bytes `bytes` begins with: up to a quote, a backslash, a control character, or its end.
-fn plain_bytes(bytes: &[u8]) -> usize {
-    const BLOCK: usize = 32;
-    // Without early exit and in bytes, not booleans, so that it is vectorised.
-    let ordinary = |block: &&[u8; BLOCK]| block.iter().fold(0, |found, &byte| found | u8::from(is_special(byte))) == 0;
-    let blocks = bytes.as_chunks::<BLOCK>().0.iter().take_while(ordinary).count();
-    let rest = bytes.get(blocks * BLOCK..).unwrap_or_default();
-    let (words, tail) = rest.as_chunks::<8>();
-    for (index, word) in words.iter().enumerate() {
-        let found = special_bytes(u64::from_le_bytes(*word));
-        if found != 0 {
-            return blocks * BLOCK + index * 8 + found.trailing_zeros() as usize / 8;
-        }
-    }
-    let tail_plain = tail.iter().position(|&byte| is_special(byte)).unwrap_or(tail.len());
-    blocks * BLOCK + words.len() * 8 + tail_plain
-}
+/// Bytes that are looked at together.
+const BLOCK: usize = 16;
 
-/// Whether a byte ends a run: a control character or a quote (0x22), and nothing else, is below 0x21 once bit 1 is
-/// flipped.
-fn is_special(byte: u8) -> bool {
-    (byte ^ 2 < 0x21) | (byte == b'\\')
-}
-
-/// The high bit of each byte of `word` that [`is_special`]; exact for the lowest one, those above it may be false alarms.
-#[inline]
-fn special_bytes(word: u64) -> u64 {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    let control_or_quote = (word ^ (ONES * 2)).wrapping_sub(ONES * 0x21);
-    let backslash = (word ^ (ONES * b'\\' as u64)).wrapping_sub(ONES);
-    (control_or_quote | backslash) & !word & (ONES << 7)
+/// One bit, from the lowest on, for each byte that ends a run: a backslash, a control character or a quote (0x22), and nothing else,
+/// is below 0x21 once bit 1 is flipped.
+#[inline(always)] // a few instructions
+fn special_bytes(block: &[u8; BLOCK]) -> u32 {
+    let bytes = u8x16::new(*block);
+    let flipped = bytes ^ u8x16::splat(2);
+    let control_or_quote = flipped.min(u8x16::splat(0x20)).simd_eq(flipped);
+    (control_or_quote | bytes.simd_eq(u8x16::splat(b'\\'))).to_bitmask()
 }

@@ -1,8 +1,9 @@
 //! Walks over the members of an object or the elements of an array, validating on the way.
 
 use super::error::{JsonError, JsonErrorKind};
-use super::scan::{Mode, Scanner};
+use super::scan::{Mode, Scan, Scanner, Wrong};
 use super::string::unescape;
+use crate::codec::{Collect, Opened, Value};
 
 /// One member of an object, as it stands in the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,19 +59,16 @@ impl<'a> Members<'a> {
     #[allow(clippy::should_implement_trait)] // an iterator of results would go on after an error
     #[inline]
     pub fn next(&mut self) -> Result<Option<Member<'a>>, JsonError> {
-        self.0.step(|walk| {
-            walk.scanner.peek();
-            let begin = walk.scanner.at();
-            let key_escaped = walk.scanner.name()?;
-            let key = &walk.text[begin..walk.scanner.at()];
-            walk.scanner.colon()?;
-            Ok(Member { key, value: walk.value()?, key_escaped })
+        self.0.step(|walk, begin| {
+            let ((end, key_escaped), value) = walk.scanner.name(begin)?;
+            let key = &walk.text[begin..end];
+            Ok(Member { key, value: walk.value(value)?, key_escaped })
         })
     }
 
     /// Offset behind what has been read: behind the closing brace once [`Members::next`] has returned none.
     pub fn end(&self) -> usize {
-        self.0.scanner.at()
+        self.0.at
     }
 
     /// Checks that nothing but white space follows the object.
@@ -78,8 +76,68 @@ impl<'a> Members<'a> {
     /// # Errors
     /// [`JsonErrorKind::TrailingCharacters`].
     pub fn finish(self) -> Result<(), JsonError> {
-        finish(self.0.scanner)
+        finish(self.0.text, self.0.at)
     }
+}
+
+/// Reads a whole object at once, which may nest `depth_left` levels and stands alone but for white space. Of the member called `opened`, if
+/// it is an object, the members are noted as well.
+///
+/// # Errors
+/// As [`Members::next`] and [`Members::finish`].
+#[inline(always)] // of every message
+pub(crate) fn read_members<'a>(
+    object: &'a str,
+    depth_left: usize,
+    opened: &str,
+    into: &mut impl Collect<'a>,
+) -> Result<(), JsonError> {
+    let Walk { text, mut scanner, at, depth_left, .. } = Walk::new(object, depth_left, Mode::Strict, Brackets::OBJECT)?;
+    let end = scanner.members(at - 1, |scanner, begin, (end, key_escaped), value| {
+        let name = between_quotes(text, begin, end);
+        let is_opened = key_escaped || name == opened.as_bytes();
+        let value_end = match depth_left.checked_sub(1) {
+            Some(depth_left) if is_opened && scanner.byte(value) == b'{' => {
+                open(text, scanner, value, depth_left, into.opened())?
+            }
+            _ => scanner.value(value, depth_left)?,
+        };
+        if key_escaped || (is_opened && scanner.byte(value) != b'{') {
+            into.opened().close();
+        }
+        into.put(name, key_escaped, Value::Json(&text[value..value_end]));
+        Ok(value_end)
+    });
+    match end {
+        Ok(end) => finish(text, end),
+        Err(Wrong) => Err(scanner.error()),
+    }
+}
+
+/// Reads the object at `begin`, whose values may nest `depth_left` levels, and notes its members.
+fn open<'a>(
+    text: &'a str,
+    scanner: &mut Scanner<'a>,
+    begin: usize,
+    depth_left: usize,
+    inside: &mut Opened<'a>,
+) -> Scan<usize> {
+    inside.begin();
+    scanner.members(begin, |scanner, name, (name_end, escaped), value| {
+        let value_end = scanner.value(value, depth_left)?;
+        if escaped {
+            inside.close();
+        } else {
+            inside.note(between_quotes(text, name, name_end), Value::Json(&text[value..value_end]));
+        }
+        Ok(value_end)
+    })
+}
+
+/// As bytes: what is looked for is ASCII, and where characters begin need not be found out again.
+#[inline(always)] // of every message
+fn between_quotes(text: &str, begin: usize, end: usize) -> &[u8] {
+    text.as_bytes().get(begin + 1..end - 1).unwrap_or_default()
 }
 
 /// Walks the elements of an array; like [`Members`].
@@ -106,7 +164,7 @@ impl<'a> Elements<'a> {
 
     /// Offset behind what has been read: behind the closing bracket once [`Elements::next`] has returned none.
     pub fn end(&self) -> usize {
-        self.0.scanner.at()
+        self.0.at
     }
 
     /// Checks that nothing but white space follows the array.
@@ -114,16 +172,14 @@ impl<'a> Elements<'a> {
     /// # Errors
     /// [`JsonErrorKind::TrailingCharacters`].
     pub fn finish(self) -> Result<(), JsonError> {
-        finish(self.0.scanner)
+        finish(self.0.text, self.0.at)
     }
 }
 
-/// Checks that only white space is left.
-pub(super) fn finish(mut scanner: Scanner<'_>) -> Result<(), JsonError> {
-    match scanner.peek() {
-        None => Ok(()),
-        Some(_) => Err(JsonError::new(JsonErrorKind::TrailingCharacters, scanner.at())),
-    }
+/// Checks that only white space is left from `at` on.
+pub(super) fn finish(text: &str, at: usize) -> Result<(), JsonError> {
+    let at = Scanner::new(text, Mode::Strict).space(at);
+    if at == text.len() { Ok(()) } else { Err(JsonError::new(JsonErrorKind::TrailingCharacters, at)) }
 }
 
 /// What differs between the two walks in brackets and errors.
@@ -150,18 +206,20 @@ impl Brackets {
     };
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Progress {
     First,
     Further,
     Ended,
-    Failed(JsonError),
+    Failed,
 }
 
 #[derive(Debug)]
 struct Walk<'a> {
     text: &'a str,
     scanner: Scanner<'a>,
+    /// Behind what has been read.
+    at: usize,
     brackets: Brackets,
     progress: Progress,
     /// Levels that each item may nest.
@@ -169,55 +227,64 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn new(text: &'a str, depth_left: usize, mode: Mode, brackets: Brackets) -> Result<Self, JsonError> {
-        let mut scanner = Scanner::new(text, 0, mode);
-        if scanner.peek() != Some(brackets.open) {
-            return Err(scanner.unexpected(brackets.not_open));
-        }
-        let Some(depth_left) = depth_left.checked_sub(1) else {
-            return Err(JsonError::new(JsonErrorKind::TooDeep, scanner.at()));
-        };
-        scanner.advance();
-        Ok(Walk { text, scanner, brackets, progress: Progress::First, depth_left })
-    }
-
-    /// Goes to the next item and reads it with `read`; none at the closing bracket.
     #[inline]
-    fn step<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, JsonError>) -> Result<Option<T>, JsonError> {
-        let result = self.go_on().and_then(|more| if more { read(self).map(Some) } else { Ok(None) });
-        if let Err(error) = result {
-            self.progress = Progress::Failed(error);
+    fn new(text: &'a str, depth_left: usize, mode: Mode, brackets: Brackets) -> Result<Self, JsonError> {
+        let mut scanner = Scanner::new(text, mode);
+        let at = scanner.space(0);
+        let depth_left = match depth_left.checked_sub(1) {
+            _ if scanner.byte(at) != brackets.open => Err(scanner.unexpected(brackets.not_open, at)),
+            None => Err(scanner.wrong(JsonErrorKind::TooDeep, at)),
+            Some(depth_left) => Ok(depth_left),
+        };
+        match depth_left {
+            Ok(depth_left) => Ok(Walk { text, scanner, at: at + 1, brackets, progress: Progress::First, depth_left }),
+            Err(Wrong) => Err(scanner.error()),
         }
-        result
     }
 
-    fn go_on(&mut self) -> Result<bool, JsonError> {
+    /// Goes to the next item and reads it with `read`, which is told where it begins; none at the closing bracket.
+    #[inline]
+    fn step<T>(&mut self, read: impl FnOnce(&mut Self, usize) -> Scan<T>) -> Result<Option<T>, JsonError> {
+        let item = match self.go_on() {
+            Ok(Some(begin)) => read(self, begin),
+            Ok(None) => return Ok(None),
+            Err(Wrong) => Err(Wrong),
+        };
+        match item {
+            Ok(item) => Ok(Some(item)),
+            Err(Wrong) => {
+                self.progress = Progress::Failed;
+                Err(self.scanner.error())
+            }
+        }
+    }
+
+    /// Where the next item begins.
+    #[inline]
+    fn go_on(&mut self) -> Scan<Option<usize>> {
+        let at = self.scanner.space(self.at);
+        let byte = self.scanner.byte(at);
         match self.progress {
-            Progress::Ended => return Ok(false),
-            Progress::Failed(error) => return Err(error),
-            Progress::First | Progress::Further => {}
-        }
-        let first = matches!(self.progress, Progress::First);
-        self.progress = Progress::Further;
-        match self.scanner.peek() {
-            Some(byte) if byte == self.brackets.close => {
-                self.scanner.advance();
+            Progress::Further if byte == b',' => return Ok(Some(self.scanner.space(at + 1))),
+            Progress::First if byte != self.brackets.close => {
+                self.progress = Progress::Further;
+                return Ok(Some(at));
+            }
+            Progress::First | Progress::Further if byte == self.brackets.close => {
                 self.progress = Progress::Ended;
-                Ok(false)
+                self.at = at + 1;
             }
-            _ if first => Ok(true),
-            Some(b',') => {
-                self.scanner.advance();
-                Ok(true)
-            }
-            _ => Err(self.scanner.unexpected(self.brackets.not_close)),
+            Progress::First | Progress::Further => return Err(self.scanner.unexpected(self.brackets.not_close, at)),
+            Progress::Ended => {}
+            Progress::Failed => return Err(Wrong),
         }
+        Ok(None)
     }
 
-    fn value(&mut self) -> Result<&'a str, JsonError> {
-        self.scanner.peek();
-        let begin = self.scanner.at();
-        self.scanner.value(self.depth_left)?;
-        Ok(&self.text[begin..self.scanner.at()])
+    /// Reads the value at `begin`.
+    #[inline]
+    fn value(&mut self, begin: usize) -> Scan<&'a str> {
+        self.at = self.scanner.value(begin, self.depth_left)?;
+        Ok(&self.text[begin..self.at])
     }
 }

@@ -12,6 +12,7 @@ use std::ops::Range;
 pub use error::{MsgpackError, MsgpackErrorKind};
 pub use scan::Head;
 pub(crate) use scan::Scanner;
+pub(crate) use walk::read_members;
 pub use walk::{Member, Members, elements};
 pub use write::{string_head, write_array, write_float, write_map, write_signed, write_string, write_unsigned};
 
@@ -50,6 +51,12 @@ pub fn string(value: &[u8]) -> Option<&str> {
     let mut scanner = Scanner::new(value, 0);
     let Ok(Head::String(len)) = scanner.head() else { return None };
     scanner.text(0, len).ok()
+}
+
+/// Whether a valid value is a string of at most 255 bytes in its shortest form.
+#[inline]
+pub(crate) fn is_short_string(value: &[u8]) -> bool {
+    matches!(value, [0xa0..=0xbf, ..] | [0xd9, 0x20..=0xff, ..])
 }
 
 /// What `value` begins with, if it is whole.

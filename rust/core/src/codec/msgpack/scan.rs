@@ -71,6 +71,26 @@ impl<'a> Scanner<'a> {
         text.ok_or(MsgpackError::new(MsgpackErrorKind::NotUtf8, begin))
     }
 
+    /// The same as bytes, which are UTF-8: what is only compared, or passed over, need not be turned.
+    #[inline]
+    fn text_bytes(&mut self, begin: usize, len: usize) -> Result<&'a [u8], MsgpackError> {
+        let payload = self.payload(len)?;
+        let is_text = payload.is_ascii() || simdutf8::basic::from_utf8(payload).is_ok();
+        if is_text { Ok(payload) } else { Err(MsgpackError::new(MsgpackErrorKind::NotUtf8, begin)) }
+    }
+
+    /// Skips a member's name, which is UTF-8; none when it is no string. It may nest `depth_left` levels.
+    #[inline]
+    pub(crate) fn name(&mut self, depth_left: usize) -> Result<Option<&'a [u8]>, MsgpackError> {
+        let begin = *self;
+        if let Head::String(len) = self.head()? {
+            return self.text_bytes(begin.at, len).map(Some);
+        }
+        *self = begin;
+        self.value(depth_left)?;
+        Ok(None)
+    }
+
     fn length<const N: usize>(&mut self) -> Result<usize, MsgpackError> {
         Ok(self.take::<N>()?.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)))
     }
@@ -134,7 +154,7 @@ impl<'a> Scanner<'a> {
     pub(crate) fn value(&mut self, depth_left: usize) -> Result<(), MsgpackError> {
         let begin = self.at;
         let items = match self.head()? {
-            Head::String(len) => return self.text(begin, len).map(|_| ()),
+            Head::String(len) => return self.text_bytes(begin, len).map(|_| ()),
             Head::Binary(len) | Head::Extension(_, len) => return self.payload(len).map(|_| ()),
             Head::Array(len) => len,
             Head::Map(len) => 2 * len,

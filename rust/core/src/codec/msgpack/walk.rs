@@ -2,6 +2,7 @@
 
 use super::error::{MsgpackError, MsgpackErrorKind};
 use super::scan::{Head, Scanner};
+use crate::codec::{Collect, Opened, Value};
 use std::borrow::Cow;
 
 /// One member of a map.
@@ -97,6 +98,61 @@ impl<'a> Members<'a> {
     pub fn finish(self) -> Result<(), MsgpackError> {
         self.scanner.finish()
     }
+}
+
+/// Reads a whole map at once, which may nest `depth_left` levels and stands alone. Of the member called `opened`, if it is a map, the members
+/// are noted as well. Names that are no strings are passed over.
+///
+/// # Errors
+/// As [`Members::next`] and [`Members::finish`].
+pub(crate) fn read_members<'a>(
+    map: &'a [u8],
+    depth_left: usize,
+    opened: &str,
+    into: &mut impl Collect<'a>,
+) -> Result<(), MsgpackError> {
+    let mut scanner = Scanner::new(map, 0);
+    let depth_left = depth_left.checked_sub(1).ok_or(MsgpackError::new(MsgpackErrorKind::TooDeep, 0))?;
+    let Head::Map(len) = scanner.head()? else {
+        return Err(MsgpackError::new(MsgpackErrorKind::ExpectedMap, 0));
+    };
+    for _ in 0..len {
+        let name = scanner.name(depth_left)?;
+        let begin = scanner.at();
+        match depth_left.checked_sub(1) {
+            Some(inner) if name == Some(opened.as_bytes()) => open(map, &mut scanner, inner, into.opened())?,
+            _ => scanner.value(depth_left)?,
+        }
+        if let Some(name) = name {
+            into.put(name, false, Value::Msgpack(&map[begin..scanner.at()]));
+        }
+    }
+    scanner.finish()
+}
+
+/// Skips a value whose items may nest `depth_left` levels; of a map it notes the members.
+fn open<'a>(
+    bytes: &'a [u8],
+    scanner: &mut Scanner<'a>,
+    depth_left: usize,
+    inside: &mut Opened<'a>,
+) -> Result<(), MsgpackError> {
+    let begin = *scanner;
+    let Head::Map(len) = scanner.head()? else {
+        inside.close();
+        *scanner = begin;
+        return scanner.value(depth_left + 1);
+    };
+    inside.begin();
+    for _ in 0..len {
+        let name = scanner.name(depth_left)?;
+        let begin = scanner.at();
+        scanner.value(depth_left)?;
+        if let Some(name) = name {
+            inside.note(name, Value::Msgpack(&bytes[begin..scanner.at()]));
+        }
+    }
+    Ok(())
 }
 
 /// The elements of a valid array, in their order; of what is none, or broken, those before that.

@@ -31,9 +31,9 @@ macro_rules! fields {
             }
 
             #[inline]
-            fn named(name: &str) -> Option<Self> {
+            fn named(name: &[u8]) -> Option<Self> {
                 Some(match name {
-                    $($name => Field::$field,)*
+                    $(name if name == $name.as_bytes() => Field::$field,)*
                     _ => return None,
                 })
             }
@@ -145,6 +145,15 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// Takes the members of the whole input of a function, which are known already.
+    #[inline]
+    pub(in crate::state) fn take(&mut self, members: &[(&'a [u8], Value<'a>)]) -> Result<(), Reason> {
+        for &(name, value) in members {
+            self.put(name, value)?;
+        }
+        Ok(())
+    }
+
     /// Reads item `index` of the array `array`.
     pub(super) fn item(item: Value<'a>, array: &'static str, index: usize, known: Known) -> Result<Self, Reason> {
         if !item.is(JsonKind::Object) {
@@ -171,10 +180,10 @@ impl<'a> Fields<'a> {
             // Written plainly, as all encoders do; a name with an escape in it costs a second look.
             let plain = &member.key[1..member.key.len() - 1];
             let value = Value::Json(member.value);
-            if !self.put(plain, value)?
+            if !self.put(plain.as_bytes(), value)?
                 && let Cow::Owned(name) = unescape(member.key)?
             {
-                self.put(&name, value)?;
+                self.put(name.as_bytes(), value)?;
             }
         }
         Ok(members.finish()?)
@@ -186,7 +195,7 @@ impl<'a> Fields<'a> {
         let mut members = msgpack::Members::new_lenient(map)?;
         while let Some(member) = members.next()? {
             if let Some(name) = member.name {
-                self.put(&name, Value::Msgpack(member.value))?;
+                self.put(name.as_bytes(), Value::Msgpack(member.value))?;
             }
         }
         Ok(())
@@ -194,7 +203,7 @@ impl<'a> Fields<'a> {
 
     /// Takes a member that is known; false for others.
     #[inline]
-    fn put(&mut self, name: &str, value: Value<'a>) -> Result<bool, Reason> {
+    fn put(&mut self, name: &[u8], value: Value<'a>) -> Result<bool, Reason> {
         let Some(field) = Field::named(name).filter(|field| self.known.has(*field)) else { return Ok(false) };
         let field = if field == Field::Data { Field::Value } else { field };
         if self.values[field.slot()].replace(value).is_some() {
