@@ -1,12 +1,12 @@
 //! Sessions that are not read for a while, and how they go on.
 
-use crate::link::{Link, Phase};
+use crate::link::Phase;
 use crate::reactor::Reactor;
 use crate::shield::{BUG, shielded};
 use iii_fast_core::dispatch::Router;
 
-/// Replies to a session that has yielded are collected up to this.
-const YIELDED_WRITE_BYTES_MIN: usize = 16 << 10;
+/// Replies are collected up to this, then they leave at once: a write costs as much as ten calls, copying this much costs more.
+const COLLECTED_BYTES_MAX: usize = 16 << 10;
 
 impl Reactor {
     /// Pongs fill an outbox too, and pings do not make a session pause.
@@ -46,11 +46,23 @@ impl Reactor {
         }
     }
 
-    /// Whether a session that goes on in the next pass has too little in its outbox to be written now: a write costs as much as
-    /// ten calls.
+    /// Writes to a session that has been served: much at once, while its peer has nothing to read; little at the end of the pass, so that what others
+    /// of the pass have for this peer leaves with it.
+    pub(crate) fn write_soon(&mut self, slot: usize) {
+        if self.has_collected(slot) {
+            self.write(slot);
+        } else {
+            self.links.mark_dirty(slot);
+        }
+    }
+
+    /// Whether a session that goes on in the next pass has too little in its outbox to be written now.
     pub(crate) fn writes_later(&self, slot: usize) -> bool {
-        let little = |link: &Link| link.outbox.len() < YIELDED_WRITE_BYTES_MIN;
-        self.has_yielded(slot) && self.links.slab.get(slot).is_some_and(little)
+        self.has_yielded(slot) && !self.has_collected(slot)
+    }
+
+    fn has_collected(&self, slot: usize) -> bool {
+        self.links.slab.get(slot).is_some_and(|link| link.outbox.len() >= COLLECTED_BYTES_MAX)
     }
 
     /// Serves all that has been read from a connection that ends.

@@ -262,7 +262,7 @@ impl Reactor {
             }
         }
         self.begin_closings();
-        self.links.mark_dirty(slot);
+        self.write_soon(slot);
     }
 
     /// Throws input away while the close handshake ends.
