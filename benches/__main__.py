@@ -126,7 +126,14 @@ def written(run: Run, only: Sequence[str]) -> list[Path]:
 
 def measured(bench: Bench, names: Sequence[str], command: str, only: Sequence[str], join: Path | None) -> int:
     """Runs the benchmarks, prints and writes what they come to; returns the exit status."""
-    broken, facts, scale = False, report.machine(), bench.scale
+    broken, scale = False, bench.scale
+    run = Run.of(bench.results, scale, bench.cores, report.machine(), command)
+    try:
+        if join is not None and not scale.tiny:
+            report.check_joinable(run, join)
+    except BenchError as error:
+        print(f"benches: {error}", file=sys.stderr)
+        return 2
     try:
         processes.load_binary()
         for name in names:
@@ -143,7 +150,6 @@ def measured(bench: Bench, names: Sequence[str], command: str, only: Sequence[st
     if broken:
         return 2
     if not scale.tiny:
-        run = Run.of(results, scale, bench.cores, facts, command)
         try:
             files = written(run, only) if join is None else report.join(run, join)
         except BenchError as error:

@@ -92,15 +92,9 @@ class Run:
     def joined(self, later: Run) -> Run:
         """One run of two pieces; where both have measured the same the later one counts.
 
-        Raises ``BenchError`` unless they were made in the same way: machine, versions, commit, rounds and seconds.
+        Raises ``BenchError`` as ``check_kind``.
         """
-        for name, own, other in (
-            *((name, self.facts.get(name), later.facts.get(name)) for name in {**self.facts, **later.facts}),
-            ("rounds", self.rounds, later.rounds),
-            ("seconds", self.seconds, later.seconds),
-        ):
-            if own != other and name != LOAD:
-                raise BenchError(f"runs of different kinds cannot become one: {name} was {own} and is {other}")
+        self.check_kind(later)
         new, old = later.results, self.results
         rows = {row.what: row for row in (*old.rows, *new.rows)}
         results = Results(
@@ -112,6 +106,16 @@ class Run:
         )
         facts = later.facts | {LOAD: f"{self.facts[LOAD]}, {later.facts[LOAD]}"}
         return replace(later, results=results, facts=facts, command=f"{self.command}; {later.command}")
+
+    def check_kind(self, later: Run) -> None:
+        """Raises ``BenchError`` unless both are made in the same way: machine, versions, commit, rounds and seconds."""
+        for name, own, other in (
+            *((name, self.facts.get(name), later.facts.get(name)) for name in {**self.facts, **later.facts}),
+            ("rounds", self.rounds, later.rounds),
+            ("seconds", self.seconds, later.seconds),
+        ):
+            if own != other and name != LOAD:
+                raise BenchError(f"runs of different kinds cannot become one: {name} was {own} and is {other}")
 
     def text(self) -> str:
         """JSON for ``load``, a report on a line."""
@@ -225,6 +229,12 @@ def render(run: Run, stem: Path) -> list[Path]:
     page = Path(f"{stem}.md")
     page.write_text(markdown(run, pictures))
     return [page, *pictures.values()]
+
+
+def check_joinable(run: Run, file: Path) -> None:
+    """Raises ``BenchError`` when ``join`` will, before anything is measured in vain."""
+    if file.is_file():
+        Run.load(file).check_kind(run)
 
 
 def join(run: Run, file: Path) -> list[Path]:

@@ -100,8 +100,11 @@ def test_pieces_of_different_kinds_stay_apart(tmp_path: Path) -> None:
     report.join(run, file)
     before = file.read_bytes()
     for other in (replace(run, rounds=run.rounds + 1), replace(run, facts={**run.facts, "commit": "def"})):
-        with pytest.raises(BenchError, match=r"rounds was 5 and is 6|commit was abc and is def"):
-            report.join(other, file)
+        for refuse in (report.check_joinable, report.join):
+            with pytest.raises(BenchError, match=r"rounds was 5 and is 6|commit was abc and is def"):
+                refuse(other, file)
+    report.check_joinable(run, file)
+    report.check_joinable(run, tmp_path / "none.json")
     assert file.read_bytes() == before
 
 
