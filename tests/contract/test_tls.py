@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 import trio
@@ -16,6 +17,7 @@ from tests.support.naming import unique
 from tests.support.raw_client import connect, encode_frame, upgrade
 
 MIB = 1 << 20
+T = TypeVar("T")
 
 
 @pytest.fixture(scope="session")
@@ -83,6 +85,58 @@ async def test_the_end_of_a_connection_is_said_in_tls_too(engine: EngineProcess,
         assert (await client.closed()).code == 1000
         # Without the peer's last word this would be a BrokenResourceError.
         assert await client.stream.receive_some(100) == b""
+
+
+class TlsByHand:
+    """The client's side of TLS on a stream of which the caller says what leaves together."""
+
+    def __init__(self, carrier: trio.SocketStream, context: ssl.SSLContext, host: str) -> None:
+        self.carrier = carrier
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self.incoming, self.outgoing, server_hostname=host)
+
+    async def run(self, step: Callable[[], T]) -> T:
+        """What ``step`` returns, when enough has come for it. Raises ``ssl.SSLError`` when nothing comes any more."""
+        while True:
+            try:
+                result = step()
+            except ssl.SSLWantReadError:
+                await self.flush()
+                received = await self.carrier.receive_some(1 << 16)
+                self.incoming.write(received) if received else self.incoming.write_eof()
+            else:
+                await self.flush()
+                return result
+
+    async def flush(self) -> None:
+        """Sends what waits."""
+        if self.outgoing.pending:
+            await self.carrier.send_all(self.outgoing.read())
+
+    async def read_until(self, end: bytes) -> None:
+        """Reads until ``end`` has come."""
+        received = b""
+        while end not in received:
+            received += await self.run(lambda: self.tls.read(1 << 16))
+
+
+async def test_what_is_asked_with_the_last_words_is_answered(engine: EngineProcess, certificates: Certificates) -> None:
+    host, port = engine.worker
+    request = (
+        f"GET / HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    )
+    async with await trio.open_tcp_stream(host, port) as carrier:
+        peer = TlsByHand(carrier, certificates.client(), host)
+        await peer.run(peer.tls.do_handshake)
+        peer.tls.write(request.encode())
+        await peer.read_until(b"workerregistered")
+        # A call and the end of the TLS session arrive as one.
+        peer.tls.write(encode_frame(1, b'{"type":"ping"}'))
+        with pytest.raises(ssl.SSLWantReadError):
+            peer.tls.unwrap()
+        await peer.flush()
+        await peer.read_until(b'{"type":"pong"}')
 
 
 @pytest.mark.parametrize("sent", [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\x16\x03\x01\x00\x05hello", b"\x00" * 300])

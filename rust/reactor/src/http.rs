@@ -303,9 +303,10 @@ impl Reactor {
 
     fn flush_one(&mut self, mut link: Box<HttpLink>) {
         let now_ms = self.links.http.clock.now_ms;
-        let was_held_up = link.is_held_up(&self.core);
         let mut is_there = !link.connection.may_go_on()
             || link.serve(&self.core, &mut self.links, |connection, turn| connection.go_on(turn)).is_some();
+        // Asked after it went on: what it was answered at once may have held it up only now.
+        let was_held_up = link.is_held_up(&self.core);
         is_there = is_there && link.write(now_ms).is_ok() && link.finish(now_ms);
         if !is_there || link.update_interest(&self.core, &self.poller).is_err() {
             return self.drop_http(link);

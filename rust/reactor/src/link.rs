@@ -150,7 +150,7 @@ pub(crate) struct Links {
     /// Sessions that have paused for the sake of others: they go on in the next pass.
     pub(crate) yielded: VecDeque<usize>,
     /// Links with something new in their outbox.
-    pub(crate) dirty: Vec<usize>,
+    pub(crate) dirty: VecDeque<usize>,
     /// What is on its way to other reactors, by reactor.
     pub(crate) staged: Vec<Vec<Command>>,
     /// Close handshakes to begin here.
@@ -177,7 +177,7 @@ impl Links {
             poller,
             unserved: 0,
             yielded: VecDeque::new(),
-            dirty: Vec::new(),
+            dirty: VecDeque::new(),
             staged: (0..reactors).map(|_| Vec::new()).collect(),
             closing: Vec::new(),
             pool: Vec::new(),
@@ -277,7 +277,7 @@ impl Links {
         }
         if !link.dirty {
             link.dirty = true;
-            self.dirty.push(to.slot());
+            self.dirty.push_back(to.slot());
         }
         Some(&mut link.outbox)
     }
@@ -286,13 +286,13 @@ impl Links {
     pub(crate) fn mark_dirty(&mut self, slot: usize) {
         if let Some(link) = self.slab.get_mut(slot).filter(|link| !link.dirty) {
             link.dirty = true;
-            self.dirty.push(slot);
+            self.dirty.push_back(slot);
         }
     }
 
     /// The next link that has something new, no longer marked.
     pub(crate) fn next_dirty(&mut self) -> Option<usize> {
-        let slot = self.dirty.pop()?;
+        let slot = self.dirty.pop_front()?;
         if let Some(link) = self.slab.get_mut(slot) {
             link.dirty = false;
         }

@@ -29,7 +29,11 @@ impl Reactor {
         }
         match received {
             Ok(Received::Open) => {}
-            Ok(Received::Closed) => self.drop_link(slot, "connection closed by the worker"),
+            Ok(Received::Closed) => {
+                // It may still read what it asked for with its last words.
+                self.write(slot);
+                self.drop_link(slot, "connection closed by the worker");
+            }
             Err(error) => {
                 // The alert that says why.
                 self.write(slot);

@@ -107,6 +107,29 @@ fn large_responses_to_pipelined_requests_follow_each_other_at_once() {
 }
 
 #[test]
+fn pipelined_requests_that_are_answered_at_once_do_not_wait_either() {
+    const REQUEST: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+    // As many as one read takes in: their answers are more than may wait.
+    const COUNT: usize = 2400;
+    const BURSTS: usize = 10;
+    let site = Site::start(HttpLimits::default(), 1);
+    let mut stream = site.connect();
+    stream.write_all(REQUEST.as_bytes()).unwrap();
+    let mut response = vec![0; 4096];
+    let len = stream.read(&mut response).unwrap();
+    assert!(response.starts_with(b"HTTP/1.1 404 "));
+    let begin = Instant::now();
+    for _ in 0..BURSTS {
+        stream.write_all(REQUEST.repeat(COUNT).as_bytes()).unwrap();
+        let mut responses = vec![0; COUNT * len];
+        stream.read_exact(&mut responses).unwrap();
+        assert!(responses.chunks(len).all(|one| one.starts_with(b"HTTP/1.1 404 ")));
+    }
+    // A burst that waits for the next tick waits up to half a second.
+    assert!(begin.elapsed() < std::time::Duration::from_secs(BURSTS as u64 / 4), "{:?}", begin.elapsed());
+}
+
+#[test]
 fn a_client_that_goes_in_the_middle_of_a_body_leaves_nothing_behind() {
     let mut site = Site::start(HttpLimits::default(), 2);
     let mut quick = site.connect();
