@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import trio
 
 from iii_fast.broker import Broker, Function
-from iii_fast.contracts import Outcome, Trigger
+from iii_fast.contracts import Outcome, Trigger, TriggerType
 from tests.engine.fake_backend import FakeBackend
 
 
@@ -39,6 +40,20 @@ class BrokerControl:
 
     def settled(self, ticket: int, outcome: Outcome) -> None:
         self._broker.settled(ticket, outcome)
+
+
+@asynccontextmanager
+async def draining(kind: TriggerType) -> AsyncGenerator[trio.Event]:
+    """Drains ``kind`` meanwhile; the event says that it is done. Does not end before."""
+    drained = trio.Event()
+
+    async def drain() -> None:
+        await kind.drain()
+        drained.set()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(drain)
+        yield drained
 
 
 def make(functions: dict[str, Function] | None = None) -> tuple[FakeBackend, Broker]:

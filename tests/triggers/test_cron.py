@@ -16,7 +16,7 @@ from trio.testing import MockClock
 from iii_fast.errors import WireError
 from iii_fast.triggers.cron import RUN_S_MAX, CronTrigger, Schedule
 from tests.engine.fake_backend import FakeBackend
-from tests.triggers.bench import VirtualClock, make, returns, trigger
+from tests.triggers.bench import VirtualClock, draining, make, returns, trigger
 
 START = datetime(2026, 3, 4, 11, 58, 30, tzinfo=UTC).timestamp()  # a Wednesday
 
@@ -294,14 +294,7 @@ async def test_drain_stops_ticks_and_waits_for_the_running_one(autojump_clock: M
         backend.held.add("f")
         kind.bind(trigger("cron", {"expression": "* * * * * *"}))
         await backend.wait_for_invocations(1)
-        drained = trio.Event()
-        async with trio.open_nursery() as nursery:
-
-            async def drain() -> None:
-                await kind.drain()
-                drained.set()
-
-            nursery.start_soon(drain)
+        async with draining(kind) as drained:
             await trio.sleep(10)
             assert not drained.is_set()
             backend.settle_held(0)

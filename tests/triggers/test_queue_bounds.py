@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from iii_fast.errors import WireError
 from iii_fast.protocol import Code
 from iii_fast.triggers import queue as queue_module
 from iii_fast.triggers.queue_jobs import JOB_BYTES
+from tests.triggers.bench import draining
 from tests.triggers.queue_bench import publish, queue, subscribe
 
 
@@ -48,14 +48,7 @@ async def test_drain_waits_for_running_jobs_and_tells_what_is_lost(
         backend.held.add("f")
         kind.enqueue("default", "f", b"1")
         kind.publish("nobody", b"1")
-        drained = trio.Event()
-        async with trio.open_nursery() as nursery:
-
-            async def drain() -> None:
-                await kind.drain()
-                drained.set()
-
-            nursery.start_soon(drain)
+        async with draining(kind) as drained:
             await wait_all_tasks_blocked()
             assert not drained.is_set()
             backend.settle_held(0)

@@ -15,7 +15,7 @@ from iii_fast.errors import WireError
 from iii_fast.triggers import state as state_module
 from iii_fast.triggers.state import DROPPED_LOG_S, EVENT_BYTES, HANDLER_S_MAX, StateTrigger
 from tests.engine.fake_backend import FakeBackend
-from tests.triggers.bench import make, returns, trigger
+from tests.triggers.bench import draining, make, returns, trigger
 
 
 @asynccontextmanager
@@ -274,14 +274,7 @@ async def test_drain_waits_for_every_event() -> None:
         kind.bind(trigger("state", {}))
         change(kind, 1)
         change(kind, 2)
-        drained = trio.Event()
-        async with trio.open_nursery() as nursery:
-
-            async def drain() -> None:
-                await kind.drain()
-                drained.set()
-
-            nursery.start_soon(drain)
+        async with draining(kind) as drained:
             for index in range(2):
                 await backend.wait_for_invocations(index + 1)
                 assert not drained.is_set()

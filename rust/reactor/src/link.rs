@@ -89,6 +89,14 @@ impl Link {
         }
     }
 
+    /// Puts its slot among those that are to be written, once.
+    fn mark_dirty(&mut self, slot: usize, dirty: &mut VecDeque<usize>) {
+        if !self.dirty {
+            self.dirty = true;
+            dirty.push_back(slot);
+        }
+    }
+
     /// Bytes that wait for the socket or for the journal.
     pub(crate) fn waiting(&self) -> usize {
         self.outbox.len() + self.held_bytes_before + self.held.last().map_or(0, |held| held.replies.len())
@@ -275,18 +283,14 @@ impl Links {
                 link.outbox.lend(self.pool.pop().unwrap_or_default());
             }
         }
-        if !link.dirty {
-            link.dirty = true;
-            self.dirty.push_back(to.slot());
-        }
+        link.mark_dirty(to.slot(), &mut self.dirty);
         Some(&mut link.outbox)
     }
 
     /// Has a link written at the end of this pass.
     pub(crate) fn mark_dirty(&mut self, slot: usize) {
-        if let Some(link) = self.slab.get_mut(slot).filter(|link| !link.dirty) {
-            link.dirty = true;
-            self.dirty.push_back(slot);
+        if let Some(link) = self.slab.get_mut(slot) {
+            link.mark_dirty(slot, &mut self.dirty);
         }
     }
 

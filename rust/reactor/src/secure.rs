@@ -24,22 +24,15 @@ impl Reactor {
         let received = tls.receive(&self.scratch[..n], &mut plain);
         self.serve_plain(slot, &mut plain);
         self.plain = plain;
-        if !matches!(received, Ok(Received::Open)) {
-            self.serve_to_the_end(slot);
-        }
-        match received {
-            Ok(Received::Open) => {}
-            Ok(Received::Closed) => {
-                // It may still read what it asked for with its last words.
-                self.write(slot);
-                self.drop_link(slot, "connection closed by the worker");
-            }
-            Err(error) => {
-                // The alert that says why.
-                self.write(slot);
-                self.drop_link(slot, &format!("TLS: {error}"));
-            }
-        }
+        let reason = match received {
+            Ok(Received::Open) => return,
+            Ok(Received::Closed) => "connection closed by the worker",
+            Err(error) => &format!("TLS: {error}"),
+        };
+        self.serve_to_the_end(slot);
+        // The replies to its last words, which it may still read, and the alert that says what was wrong.
+        self.write(slot);
+        self.drop_link(slot, reason);
     }
 
     fn serve_plain(&mut self, slot: usize, plain: &mut [u8]) {

@@ -95,16 +95,19 @@ pub(crate) fn read_members<'a>(
     let Walk { text, mut scanner, at, depth_left, .. } = Walk::new(object, depth_left, Mode::Strict, Brackets::OBJECT)?;
     let end = scanner.members(at - 1, |scanner, begin, (end, key_escaped), value| {
         let name = between_quotes(text, begin, end);
-        let is_opened = key_escaped || name == opened.as_bytes();
+        let is_opened = !key_escaped && name == opened.as_bytes();
         let value_end = match depth_left.checked_sub(1) {
             Some(depth_left) if is_opened && scanner.byte(value) == b'{' => {
                 open(text, scanner, value, depth_left, into.opened())?
             }
-            _ => scanner.value(value, depth_left)?,
+            _ => {
+                // An escaped name may mean the same.
+                if is_opened || key_escaped {
+                    into.opened().close();
+                }
+                scanner.value(value, depth_left)?
+            }
         };
-        if key_escaped || (is_opened && scanner.byte(value) != b'{') {
-            into.opened().close();
-        }
         into.put(name, key_escaped, Value::Json(&text[value..value_end]));
         Ok(value_end)
     });
