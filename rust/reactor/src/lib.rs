@@ -15,6 +15,7 @@ mod pausing;
 mod plain;
 pub mod poller;
 mod reactor;
+mod rounds;
 mod secure;
 mod shield;
 pub mod tls;

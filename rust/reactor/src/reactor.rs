@@ -6,6 +6,7 @@ use crate::linger::Linger;
 use crate::link::{INITIAL_INTEREST, Link, Links, Phase};
 use crate::plain;
 use crate::poller::{EVENTS_MAX, Interest, Poller, Ready, Ticker};
+use crate::rounds::ROUNDS_MAX;
 use crate::shield::{BUG, shielded};
 use crate::turn::Turn;
 use crate::upstream::{UPSTREAM_TOKEN, Upstream};
@@ -118,17 +119,39 @@ impl Reactor {
 
     /// `patience`: how long it waits for something to be ready; none: until something is.
     pub(crate) fn pass(&mut self, patience: Option<Duration>) -> io::Result<Turn> {
-        let mut ready = std::mem::take(&mut self.ready);
         let patience = if self.has_more() { Some(Duration::ZERO) } else { patience };
-        if ready.is_empty() {
-            self.poller.poll(patience, &mut ready)?;
+        if self.ready.is_empty() {
+            self.poller.poll(patience, &mut self.ready)?;
         }
+        let mut count = self.round();
+        self.served = count;
+        for _ in 1..ROUNDS_MAX {
+            if !self.joins_more(count)? {
+                break;
+            }
+            count = self.round();
+            self.served += count;
+        }
+        self.hand_over();
+        self.write_upstream();
+        self.flush_http();
+        self.write_dirty();
+        self.send_staged();
+        Ok(match count {
+            _ if self.stopped => Turn::Stopped,
+            _ if count == EVENTS_MAX || self.has_more() => Turn::More,
+            _ => Turn::Idle,
+        })
+    }
+
+    /// Serves what is ready; how many events that were.
+    fn round(&mut self) -> usize {
+        let mut ready = std::mem::take(&mut self.ready);
         self.links.now_ms = self.started.elapsed().as_millis() as u64;
         let now_unix_ms = unix_ms();
         self.links.http.clock.set(self.links.now_ms, now_unix_ms);
         self.core.advance_clock(now_unix_ms);
         let (count, yielded) = (ready.len(), self.links.yielded.len());
-        self.served = count;
         self.links.unserved = count;
         for event in ready.drain(..) {
             self.links.unserved -= 1;
@@ -155,16 +178,7 @@ impl Reactor {
             self.resume(slot);
         }
         self.begin_closings();
-        self.hand_over();
-        self.write_upstream();
-        self.flush_http();
-        self.write_dirty();
-        self.send_staged();
-        Ok(match count {
-            _ if self.stopped => Turn::Stopped,
-            _ if count == EVENTS_MAX || self.has_more() => Turn::More,
-            _ => Turn::Idle,
-        })
+        count
     }
 
     /// Whether there is something to do that no descriptor tells of.
