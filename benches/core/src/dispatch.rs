@@ -1,9 +1,11 @@
 //! Sessions bytes to bytes: state calls, and calls from one worker to another one.
 
+use iii_fast_core::codec::Codec;
+use iii_fast_core::codec::transcode::to_msgpack;
 use iii_fast_core::limits::Limits;
 use iii_fast_core::loopback::Loopback;
 use iii_fast_core::peer::SessionId;
-use iii_fast_load::frame;
+use iii_fast_load::frame::{self, opcode};
 use iii_fast_load::random::Random;
 use iii_fast_load::value::Values;
 
@@ -13,27 +15,35 @@ use crate::{SEED, Work, Wrong, measured};
 const BATCH: usize = 16;
 const KEYS: u32 = 100;
 const GET_PERCENT: u32 = 90;
-const TEXT: u8 = 1;
 
 fn id(number: usize) -> String {
     format!("{number:08x}-0000-4000-8000-000000000000")
 }
 
-fn masked(messages: &[String], random: &mut Random) -> Vec<Vec<u8>> {
+/// Appends a message, given as JSON text, in a codec.
+fn encode(out: &mut Vec<u8>, codec: Codec, message: &str, mask: Option<&mut Random>) {
+    match codec {
+        Codec::Json => frame::encode(out, opcode::TEXT, message.as_bytes(), mask),
+        // All of it is in both codecs; what is missing is found by the check.
+        Codec::Msgpack => frame::encode(out, opcode::BINARY, &to_msgpack(message).unwrap_or_default(), mask),
+    }
+}
+
+fn masked(codec: Codec, messages: &[String], random: &mut Random) -> Vec<Vec<u8>> {
     let read = |batch: &[String]| {
         let mut read = Vec::new();
         for message in batch {
-            frame::encode(&mut read, TEXT, message.as_bytes(), Some(random));
+            encode(&mut read, codec, message, Some(random));
         }
         read
     };
     messages.chunks(BATCH).map(read).collect()
 }
 
-fn framed(messages: &[String]) -> Vec<u8> {
+fn framed(codec: Codec, messages: &[String]) -> Vec<u8> {
     let mut out = Vec::new();
     for message in messages {
-        frame::encode(&mut out, TEXT, message.as_bytes(), None);
+        encode(&mut out, codec, message, None);
     }
     out
 }
@@ -52,8 +62,8 @@ pub struct States {
 }
 
 impl States {
-    /// So many calls, nine of ten a get of values of so many bytes.
-    pub fn new(count: usize, value_bytes: usize) -> Self {
+    /// So many calls in a codec, nine of ten a get of values of so many bytes.
+    pub fn new(count: usize, value_bytes: usize, codec: Codec) -> Self {
         let values = Values::new(value_bytes, SEED);
         let mut random = Random::new(SEED, 3);
         let mut versions = vec![0; KEYS as usize];
@@ -91,12 +101,12 @@ impl States {
         let mut core = Loopback::new(Limits::default());
         let session = core.connect();
         core.take(session);
-        for mut read in masked(&requests[..KEYS as usize], &mut random) {
+        for mut read in masked(codec, &requests[..KEYS as usize], &mut random) {
             core.feed(session, &mut read);
             core.take(session);
         }
-        let reads = masked(&requests[KEYS as usize..], &mut random);
-        let expected = framed(&answers[KEYS as usize..]);
+        let reads = masked(codec, &requests[KEYS as usize..], &mut random);
+        let expected = framed(codec, &answers[KEYS as usize..]);
         States { core, session, reads, out: Vec::with_capacity(expected.len()), expected }
     }
 }
@@ -135,7 +145,7 @@ impl Calls {
         let mut random = Random::new(SEED, 4);
         let mut core = Loopback::new(Limits::default());
         let (caller, worker) = (core.connect(), core.connect());
-        core.receive(worker, TEXT, br#"{"type":"registerfunction","id":"bench::f"}"#);
+        core.receive(worker, opcode::TEXT, br#"{"type":"registerfunction","id":"bench::f"}"#);
         for session in [caller, worker] {
             core.take(session);
         }
@@ -148,9 +158,9 @@ impl Calls {
         };
         let calls: Vec<String> = (0..count).map(|number| envelope("invokefunction", "data", number)).collect();
         let results: Vec<String> = (0..count).map(|number| envelope("invocationresult", "result", number)).collect();
-        let expected = [framed(&calls), framed(&results)];
-        let calls = masked(&calls, &mut random);
-        let results = masked(&results, &mut random);
+        let expected = [&calls, &results].map(|messages| framed(Codec::Json, messages));
+        let calls = masked(Codec::Json, &calls, &mut random);
+        let results = masked(Codec::Json, &results, &mut random);
         Calls { core, caller, worker, calls, results, asked: Vec::new(), answered: Vec::new(), expected }
     }
 }

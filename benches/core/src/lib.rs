@@ -35,11 +35,12 @@ pub trait Work {
 }
 
 /// The names of all pieces of work.
-pub const NAMES: [&str; 8] = [
+pub const NAMES: [&str; 9] = [
     "map",
     "map-zipf",
     "dispatch-state",
     "dispatch-state-16k",
+    "dispatch-state-msgpack",
     "dispatch-calls",
     "dispatch-http",
     "framing",
@@ -48,12 +49,14 @@ pub const NAMES: [&str; 8] = [
 
 /// Prepares the work of that name.
 pub fn prepare(name: &str) -> Option<Box<dyn Work>> {
+    use iii_fast_core::codec::Codec::{Json, Msgpack};
     use iii_fast_load::random::Draw::{Uniform, Zipf};
     Some(match name {
         "map" => Box::new(Map::new(Uniform)),
         "map-zipf" => Box::new(Map::new(Zipf)),
-        "dispatch-state" => Box::new(States::new(2_000, 100)),
-        "dispatch-state-16k" => Box::new(States::new(200, 16 << 10)),
+        "dispatch-state" => Box::new(States::new(2_000, 100, Json)),
+        "dispatch-state-16k" => Box::new(States::new(200, 16 << 10, Json)),
+        "dispatch-state-msgpack" => Box::new(States::new(2_000, 100, Msgpack)),
         "dispatch-calls" => Box::new(Calls::new(2_000)),
         "dispatch-http" => Box::new(Gets::new(2_000)),
         "framing" => Box::new(Framing::new(4_000, 200)),
