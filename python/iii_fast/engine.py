@@ -222,7 +222,7 @@ class Engine:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._timetable.run)
             if self._settings.storage.directory is not None:
-                nursery.start_soon(self._tell_failure)
+                nursery.start_soon(self._tell_failures)
             await nursery.start(self._watches.run)
             for kind in self._types.all():
                 await nursery.start(kind.run)
@@ -247,11 +247,18 @@ class Engine:
         recovered = await self._backend.open()
         data_directory.tell_recovered(recovered, directory, self._clock.monotonic() - before)
 
-    async def _tell_failure(self) -> None:
-        """Logs once that state cannot be written any more."""
-        while (failure := self._backend.stats().storage.failure) is None:  # noqa: ASYNC110 - there is no event for it
+    async def _tell_failures(self) -> None:
+        """Logs failing snapshots, their success after that, and once that state cannot be written any more."""
+        told = None
+        while (storage := self._backend.stats().storage).failure is None:
+            if storage.snapshot_failure != told:
+                told = storage.snapshot_failure
+                if told is None:
+                    logger.warning("Snapshots are written again")
+                else:
+                    logger.error("NO SNAPSHOT COULD BE WRITTEN, the journal grows until one can: %s", told)
             await trio.sleep(FAILURE_POLL_S)
-        logger.critical("STATE CANNOT BE WRITTEN ANY MORE: %s", failure)
+        logger.critical("STATE CANNOT BE WRITTEN ANY MORE: %s", storage.failure)
 
     async def _listen(self, stack: AsyncExitStack, host: str, port: int) -> list[trio.SocketListener]:
         try:

@@ -199,6 +199,31 @@ async def test_a_disk_that_fails_is_told_to_writers_health_log_and_caller(varian
         assert (await entries(engine)).items() >= answered.items()
 
 
+async def test_a_snapshot_that_fails_is_told_to_health_and_log_and_made_later(restart: Restart, tmp_path: Path) -> None:
+    engine = restart(sync="interval", segment_bytes=1 << 20, history_bytes_max=0)
+    in_the_way = tmp_path / "data" / "snapshot-00000001-00000.snap.tmp"
+    in_the_way.mkdir()
+    async with connect(engine.worker) as client:
+
+        async def write_until(is_over: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+            with trio.fail_after(START_S):
+                while True:
+                    await write(client, "k", "x" * 300_000)
+                    details = await state_of(client)
+                    if is_over(details):
+                        return details
+
+        details = await write_until(lambda details: "snapshot_failure" in details)
+        assert in_the_way.name in details["snapshot_failure"]
+        told = engine.process.wait_for(lambda line: "NO SNAPSHOT COULD BE WRITTEN" in line, START_S)
+        assert in_the_way.name in told
+        await trio.to_thread.run_sync(in_the_way.rmdir)
+        await write_until(lambda details: "snapshot_failure" not in details)
+    assert not (tmp_path / "data" / "journal-00000000000000000001.log").exists()
+    await end(engine)
+    assert len((await entries(restart()))["k"]) == 300_000
+
+
 async def test_in_memory_nothing_survives_and_nothing_is_promised(variant: str) -> None:
     with EngineProcess(*VARIANTS[variant], "--in-memory") as engine:
         async with connect(engine.worker) as client:

@@ -23,9 +23,9 @@ def durable(directory: Path, **more: Any) -> Settings:
     return replace(LOCAL, storage=Storage(directory, **more))
 
 
-def at(position: int, acknowledged: int, failure: str | None = None) -> Stats:
+def at(position: int, acknowledged: int, **more: str | None) -> Stats:
     """What a backend counts when writes have come so far."""
-    return Stats(storage=StorageStats("file", "always", position=position, acknowledged=acknowledged, failure=failure))
+    return Stats(storage=replace(StorageStats("file", "always"), position=position, acknowledged=acknowledged, **more))
 
 
 # Start
@@ -99,9 +99,16 @@ async def test_a_failing_disk_is_told_once_by_the_log(
     backend = FakeBackend()
     engine = Engine(durable(tmp_path), backend)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(engine._tell_failure)
+        nursery.start_soon(engine._tell_failures)
         await wait_all_tasks_blocked()
-        assert "CANNOT BE WRITTEN" not in caplog.text
+        assert "WRITTEN" not in caplog.text
+        for snapshot_failure, told in [("a.snap: full", "NO SNAPSHOT COULD BE WRITTEN"), (None, "written again")]:
+            backend.current = at(1, 0, snapshot_failure=snapshot_failure)
+            for _ in range(3):
+                mock_clock.jump(FAILURE_POLL_S)
+                await wait_all_tasks_blocked()
+            assert caplog.text.count(told) == 1
+        assert "the journal grows until one can: a.snap: full" in caplog.text
         backend.current = at(1, 0, failure="a write to its files failed: full")
         for _ in range(3):
             mock_clock.jump(FAILURE_POLL_S)

@@ -306,4 +306,5 @@ class ReferenceBackend:
             acknowledged=log.acknowledged,
             synced=log.synced,
             failure=log.failure,
+            snapshot_failure=None if journal is None else journal.snapshot_failure,
         )

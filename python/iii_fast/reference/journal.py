@@ -73,6 +73,7 @@ class Journal:
         self._generation = place.catalog.generation + 1
         self._behind_min = 0
         self._in_round = False
+        self.snapshot_failure: str | None = None
         self._ending = False
 
     @property
@@ -240,9 +241,10 @@ class Journal:
                 self._start, self._behind_min = start, 0
                 self._catalog.parts[header.id] = size
                 await trio.to_thread.run_sync(self._remove_unneeded)
+            self.snapshot_failure = None
         except Exception as error:
             self._tell_bug(error)
-            logger.error("No snapshot could be written, the journal grows: %s", error)
+            self.snapshot_failure = str(error)
             self._behind_min = self._catalog.bytes_behind(self._start) + self._storage.segment_bytes
         finally:
             self._in_round = False
