@@ -4,7 +4,7 @@
 
 use crate::codec::json::{self, JsonError, JsonKind, Members};
 use crate::codec::msgpack::{self, MsgpackError};
-use crate::codec::{Collect, Kind as ValueKind, Opened, Value};
+use crate::codec::{Codec, Collect, Kind as ValueKind, Opened, Value};
 use crate::error::{WireError, code};
 use crate::limits::JSON_DEPTH_MAX;
 use std::borrow::Cow;
@@ -14,6 +14,8 @@ use uuid::Uuid;
 #[derive(Debug, Default)]
 pub struct Envelope<'a> {
     kind: Option<Value<'a>>,
+    /// The one that was put last.
+    last: Option<Member>,
     /// `id` of a registration.
     pub id: Option<Value<'a>>,
     /// `invocation_id`.
@@ -59,8 +61,8 @@ impl<'a> Envelope<'a> {
     #[inline]
     pub(crate) fn fill(&mut self, message: Value<'a>) -> Result<(), Broken> {
         match message {
-            Value::Json(text) => json::read_members(text, JSON_DEPTH_MAX, "data", self)?,
-            Value::Msgpack(map) => msgpack::read_members(map, JSON_DEPTH_MAX, "data", self)?,
+            Value::Json(text) => json::read_members(text, JSON_DEPTH_MAX, self)?,
+            Value::Msgpack(map) => msgpack::read_members(map, JSON_DEPTH_MAX, self)?,
         }
         Ok(())
     }
@@ -71,41 +73,12 @@ impl<'a> Envelope<'a> {
         let mut members = Members::new_lenient(text, usize::MAX).ok()?;
         while let Some(member) = members.next().ok()? {
             let name = &member.key[1..member.key.len() - 1];
-            envelope.put(name.as_bytes(), name.contains('\\'), Value::Json(member.value));
+            if let Some(known) = envelope.named(name.as_bytes(), name.contains('\\')) {
+                envelope.put(known, Value::Json(member.value));
+            }
         }
         members.finish().ok()?;
         Some(envelope)
-    }
-
-    /// A name with an escape in it may still be a known one.
-    #[cold]
-    #[inline(never)]
-    fn put_escaped(&mut self, name: &'a [u8], value: Value<'a>) {
-        if let Some(Ok(name)) = std::str::from_utf8(name).ok().map(json::unescape_inner) {
-            self.put_named(name.as_bytes(), value);
-        }
-    }
-
-    #[inline]
-    fn put_named(&mut self, name: &[u8], value: Value<'a>) {
-        let field = match name {
-            b"type" => &mut self.kind,
-            b"invocation_id" => &mut self.invocation_id,
-            b"function_id" => &mut self.function_id,
-            b"data" => &mut self.data,
-            b"action" => &mut self.action,
-            b"metadata" => &mut self.metadata,
-            b"namespace" => &mut self.namespace,
-            b"traceparent" => &mut self.traceparent,
-            b"baggage" => &mut self.baggage,
-            b"result" => &mut self.result,
-            b"error" => &mut self.error,
-            b"id" => &mut self.id,
-            b"previous_worker_id" => &mut self.previous_worker_id,
-            b"reattach_token" => &mut self.reattach_token,
-            _ => return,
-        };
-        *field = Some(value);
     }
 
     /// The `type`, if it is one that a worker may send.
@@ -140,19 +113,98 @@ impl<'a> Envelope<'a> {
     }
 }
 
+macro_rules! members {
+    ($($member:ident $name:literal $field:ident)*) => {
+        /// A member of the envelope.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum Member {
+            $($member,)*
+        }
+
+        impl Member {
+            #[inline]
+            fn named(name: &[u8]) -> Option<Self> {
+                Some(match name {
+                    $(name if name == $name.as_bytes() => Member::$member,)*
+                    _ => return None,
+                })
+            }
+
+            /// A name with an escape in it may still be a known one.
+            #[cold]
+            #[inline(never)]
+            fn escaped(name: &[u8]) -> Option<Self> {
+                let name = json::unescape_inner(std::str::from_utf8(name).ok()?).ok()?;
+                Self::named(name.as_bytes())
+            }
+        }
+
+        impl<'a> Envelope<'a> {
+            #[inline(always)] // of every message
+            fn field(&mut self, member: Member) -> &mut Option<Value<'a>> {
+                match member {
+                    $(Member::$member => &mut self.$field,)*
+                }
+            }
+        }
+    };
+}
+
+members! {
+    Type "type" kind
+    InvocationId "invocation_id" invocation_id
+    FunctionId "function_id" function_id
+    Data "data" data
+    Result "result" result
+    Error "error" error
+    Action "action" action
+    Metadata "metadata" metadata
+    Namespace "namespace" namespace
+    Traceparent "traceparent" traceparent
+    Baggage "baggage" baggage
+    Id "id" id
+    PreviousWorkerId "previous_worker_id" previous_worker_id
+    ReattachToken "reattach_token" reattach_token
+}
+
 impl<'a> Collect<'a> for Envelope<'a> {
+    type Member = Member;
+
+    /// In the order in which workers write them. A name that is looked for costs less than one that is read.
     #[inline(always)] // of every message
-    fn put(&mut self, name: &'a [u8], name_escaped: bool, value: Value<'a>) {
-        if name_escaped {
-            self.put_escaped(name, value);
-        } else {
-            self.put_named(name, value);
+    fn guess(&self, codec: Codec, rest: &[u8]) -> Option<(Member, usize)> {
+        macro_rules! first {
+            ($($member:ident $json:literal $msgpack:literal,)*) => {
+                match codec {
+                    $(Codec::Json if rest.starts_with($json) => Some((Member::$member, $json.len())),)*
+                    $(Codec::Msgpack if rest.starts_with($msgpack) => Some((Member::$member, $msgpack.len())),)*
+                    _ => None,
+                }
+            };
+        }
+        match self.last {
+            None => first!(Type b"\"type\":" b"\xa4type",),
+            Some(Member::Type) => first!(InvocationId b"\"invocation_id\":" b"\xadinvocation_id",),
+            Some(Member::InvocationId) => first!(FunctionId b"\"function_id\":" b"\xabfunction_id",),
+            Some(Member::FunctionId) => first!(Data b"\"data\":" b"\xa4data", Result b"\"result\":" b"\xa6result",),
+            Some(_) => None,
         }
     }
 
     #[inline]
-    fn opened(&mut self) -> &mut Opened<'a> {
-        &mut self.opened
+    fn named(&self, name: &[u8], escaped: bool) -> Option<Member> {
+        if escaped { Member::escaped(name) } else { Member::named(name) }
+    }
+
+    #[inline(always)] // of every message
+    fn put(&mut self, member: Member, value: Value<'a>) {
+        *self.field(member) = Some(value);
+        self.last = Some(member);
+    }
+
+    #[inline(always)] // of every message
+    fn opened(&mut self, member: Member) -> Option<&mut Opened<'a>> {
+        (member == Member::Data).then_some(&mut self.opened)
     }
 }
 
@@ -313,4 +365,91 @@ pub fn canonical_uuid(id: Value<'_>) -> Option<Uuid> {
         return None;
     }
     Uuid::try_parse(text).ok()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
+    const NAMES: [&str; 7] = ["type", "invocation_id", "function_id", "data", "result", "error", "other"];
+    /// The same in both codecs.
+    const VALUES: [(&str, &[u8]); 5] = [
+        ("\"a\"", b"\xa1a"),
+        ("1", b"\x01"),
+        ("null", b"\xc0"),
+        ("{}", b"\x80"),
+        ("{\"scope\":\"s\",\"key\":[1]}", b"\x82\xa5scope\xa1s\xa3key\x91\x01"),
+    ];
+
+    /// A name in different hands: plain, apart from its colon, with an escape, behind a space.
+    fn json_name(name: &str, hand: usize) -> String {
+        match hand {
+            0 | 1 => format!("\"{name}\":"),
+            2 => format!("\"{name}\" : "),
+            3 => format!("\"\\u{:04x}{}\":", name.as_bytes()[0], &name[1..]),
+            _ => format!(" \"{name}\": "),
+        }
+    }
+
+    /// In its shortest form or not.
+    fn msgpack_name(name: &str, hand: usize) -> Vec<u8> {
+        let head = if hand < 3 { vec![0xa0 | name.len() as u8] } else { vec![0xd9, name.len() as u8] };
+        [&head, name.as_bytes()].concat()
+    }
+
+    /// The first error of a reader that guesses nothing.
+    fn error_of(text: &str) -> Option<JsonError> {
+        let walk = || {
+            let mut members = Members::new(text, JSON_DEPTH_MAX)?;
+            while members.next()?.is_some() {}
+            members.finish()
+        };
+        walk().err()
+    }
+
+    fn check(envelope: &mut Envelope<'_>, last: impl Fn(&str) -> Option<Value<'static>>) {
+        for name in NAMES {
+            if let Some(member) = Member::named(name.as_bytes()) {
+                assert_eq!(*envelope.field(member), last(name), "{name}");
+            }
+        }
+        let mut expected = Vec::new();
+        envelope.data().members(|name, value| expected.push((name.to_owned(), value)));
+        if let Some(noted) = envelope.opened.members() {
+            let noted = noted.iter().map(|(name, value)| (String::from_utf8(name.to_vec()).unwrap(), *value));
+            assert_eq!(noted.collect::<Vec<_>>(), expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn names_that_are_guessed_mean_what_they_mean_where_they_are_read(
+            // Mostly as workers write them, so that guesses go far.
+            usual in 0..=4usize,
+            members in prop::collection::vec((select(&NAMES), 0..5usize, select(&VALUES)), 0..6),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let usual = NAMES[..usual].iter().map(|name| (*name, 0, VALUES[usual]));
+            let members: Vec<_> = usual.chain(members).collect();
+            let last = |name: &str| members.iter().rev().find(|member| member.0 == name).map(|member| member.2);
+
+            let texts = members.iter().map(|(name, hand, value)| json_name(name, *hand) + value.0);
+            let text = format!("{{{}}}", texts.collect::<Vec<_>>().join(","));
+            check(&mut Envelope::read(Value::Json(&text)).unwrap(), |name| last(name).map(|value| Value::Json(value.0)));
+            let cut = cut.index(text.len());
+            let broken = [text[..cut].to_owned(), text[..cut].to_owned() + "\u{1}" + &text[cut..]];
+            for broken in broken {
+                let error = Envelope::read(Value::Json(&broken)).err();
+                prop_assert_eq!(error, error_of(&broken).map(Broken::Json), "{}", broken);
+            }
+
+            let parts = members.iter().map(|(name, hand, value)| [&msgpack_name(name, *hand), value.1].concat());
+            let map = [vec![0xde, 0, members.len() as u8], parts.collect::<Vec<_>>().concat()].concat();
+            check(&mut Envelope::read(Value::Msgpack(&map)).unwrap(), |name| last(name).map(|value| Value::Msgpack(value.1)));
+            prop_assert!(Envelope::read(Value::Msgpack(&map[..map.len() - 1])).is_err());
+        }
+    }
 }

@@ -1,14 +1,21 @@
 //! The members of an object that were seen when the message around it was read: so that they need not be read twice.
 
-use super::Value;
+use super::{Codec, Value};
 use crate::limits::OPENED_MEMBERS_MAX;
 
 /// Who gets the members of an object that is read at once.
 pub(crate) trait Collect<'a> {
-    /// A member: its name in UTF-8, with the escapes that may be in it, and its value.
-    fn put(&mut self, name: &'a [u8], name_escaped: bool, value: Value<'a>);
-    /// Where the members of the one that is opened are noted.
-    fn opened(&mut self) -> &mut Opened<'a>;
+    /// A member by its name.
+    type Member: Copy;
+    /// The member whose name, as `codec` writes it (with the quotes and colon of JSON), `rest` begins with, and how long that is; none where that is
+    /// not easily told: then the name is read.
+    fn guess(&self, codec: Codec, rest: &[u8]) -> Option<(Self::Member, usize)>;
+    /// The member of that name, which is UTF-8; `escaped`: with escapes in it.
+    fn named(&self, name: &[u8], escaped: bool) -> Option<Self::Member>;
+    /// A member's value.
+    fn put(&mut self, member: Self::Member, value: Value<'a>);
+    /// Where the members of this member are noted, if it is the one that is opened.
+    fn opened(&mut self, member: Self::Member) -> Option<&mut Opened<'a>>;
 }
 
 /// The members of one object in their order, duplicates included; or nothing, when it has to be read by itself: it has more than

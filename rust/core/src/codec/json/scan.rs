@@ -87,21 +87,19 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Goes through the members of the object at `open`. `read` is told where a name begins, where it ends and whether escapes are in it, and
-    /// where the value begins, which it skips.
+    /// Goes through the members of the object at `open`. `read` is told where a name begins, and skips name and value.
     #[inline(always)] // of every message
     pub(super) fn members(
         &mut self,
         open: usize,
-        mut read: impl FnMut(&mut Self, usize, (usize, bool), usize) -> Scan<usize>,
+        mut read: impl FnMut(&mut Self, usize) -> Scan<usize>,
     ) -> Scan<usize> {
         let mut at = self.space(open + 1);
         if self.byte(at) == b'}' {
             return Ok(at + 1);
         }
         loop {
-            let (name, value) = self.name(at)?;
-            at = read(self, at, name, value)?;
+            at = read(self, at)?;
             at = self.space(at);
             match self.byte(at) {
                 b',' => at = self.space(at + 1),
@@ -306,7 +304,8 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn rest(&self, at: usize) -> &'a [u8] {
+    #[inline(always)] // of every message
+    pub(super) fn rest(&self, at: usize) -> &'a [u8] {
         self.bytes.get(at..).unwrap_or_default()
     }
 }

@@ -3,7 +3,7 @@
 use super::error::{JsonError, JsonErrorKind};
 use super::scan::{Mode, Scan, Scanner, Wrong};
 use super::string::unescape;
-use crate::codec::{Collect, Opened, Value};
+use crate::codec::{Codec, Collect, Opened, Value};
 
 /// One member of an object, as it stands in the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,8 +80,7 @@ impl<'a> Members<'a> {
     }
 }
 
-/// Reads a whole object at once, which may nest `depth_left` levels and stands alone but for white space. Of the member called `opened`, if
-/// it is an object, the members are noted as well.
+/// Reads a whole object at once, which may nest `depth_left` levels and stands alone but for white space.
 ///
 /// # Errors
 /// As [`Members::next`] and [`Members::finish`].
@@ -89,27 +88,31 @@ impl<'a> Members<'a> {
 pub(crate) fn read_members<'a>(
     object: &'a str,
     depth_left: usize,
-    opened: &str,
     into: &mut impl Collect<'a>,
 ) -> Result<(), JsonError> {
     let Walk { text, mut scanner, at, depth_left, .. } = Walk::new(object, depth_left, Mode::Strict, Brackets::OBJECT)?;
-    let end = scanner.members(at - 1, |scanner, begin, (end, key_escaped), value| {
-        let name = between_quotes(text, begin, end);
-        let is_opened = !key_escaped && name == opened.as_bytes();
-        let value_end = match depth_left.checked_sub(1) {
-            Some(depth_left) if is_opened && scanner.byte(value) == b'{' => {
-                open(text, scanner, value, depth_left, into.opened())?
+    let end = scanner.members(at - 1, |scanner, begin| {
+        let (member, value) = match into.guess(Codec::Json, scanner.rest(begin)) {
+            Some((member, len)) => (Some(member), scanner.space(begin + len)),
+            None => {
+                let ((end, escaped), value) = scanner.name(begin)?;
+                (into.named(between_quotes(text, begin, end), escaped), value)
             }
-            _ => {
-                // An escaped name may mean the same.
-                if is_opened || key_escaped {
-                    into.opened().close();
-                }
+        };
+        let inside = member.and_then(|member| into.opened(member));
+        let end = match (inside, depth_left.checked_sub(1)) {
+            (Some(inside), Some(depth_left)) if scanner.byte(value) == b'{' => {
+                open(text, scanner, value, depth_left, inside)?
+            }
+            (inside, _) => {
+                inside.map(Opened::close);
                 scanner.value(value, depth_left)?
             }
         };
-        into.put(name, key_escaped, Value::Json(&text[value..value_end]));
-        Ok(value_end)
+        if let Some(member) = member {
+            into.put(member, Value::Json(&text[value..end]));
+        }
+        Ok(end)
     });
     match end {
         Ok(end) => finish(text, end),
@@ -126,7 +129,8 @@ fn open<'a>(
     inside: &mut Opened<'a>,
 ) -> Scan<usize> {
     inside.begin();
-    scanner.members(begin, |scanner, name, (name_end, escaped), value| {
+    scanner.members(begin, |scanner, name| {
+        let ((name_end, escaped), value) = scanner.name(name)?;
         let value_end = scanner.value(value, depth_left)?;
         if escaped {
             inside.close();

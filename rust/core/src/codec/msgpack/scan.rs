@@ -43,6 +43,12 @@ impl<'a> Scanner<'a> {
         self.at
     }
 
+    /// What has not been read yet.
+    #[inline]
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.bytes.get(self.at..).unwrap_or_default()
+    }
+
     #[cold]
     fn cut_off(&self) -> MsgpackError {
         MsgpackError::new(MsgpackErrorKind::UnexpectedEnd, self.bytes.len())

@@ -2,7 +2,7 @@
 
 use super::error::{MsgpackError, MsgpackErrorKind};
 use super::scan::{Head, Scanner};
-use crate::codec::{Collect, Opened, Value};
+use crate::codec::{Codec, Collect, Opened, Value};
 use std::borrow::Cow;
 
 /// One member of a map.
@@ -100,15 +100,13 @@ impl<'a> Members<'a> {
     }
 }
 
-/// Reads a whole map at once, which may nest `depth_left` levels and stands alone. Of the member called `opened`, if it is a map, the members
-/// are noted as well. Names that are no strings are passed over.
+/// Reads a whole map at once, which may nest `depth_left` levels and stands alone. Names that are no strings are passed over.
 ///
 /// # Errors
 /// As [`Members::next`] and [`Members::finish`].
 pub(crate) fn read_members<'a>(
     map: &'a [u8],
     depth_left: usize,
-    opened: &str,
     into: &mut impl Collect<'a>,
 ) -> Result<(), MsgpackError> {
     let mut scanner = Scanner::new(map, 0);
@@ -117,14 +115,20 @@ pub(crate) fn read_members<'a>(
         return Err(MsgpackError::new(MsgpackErrorKind::ExpectedMap, 0));
     };
     for _ in 0..len {
-        let name = scanner.name(depth_left)?;
+        let member = match into.guess(Codec::Msgpack, scanner.rest()) {
+            Some((member, len)) => {
+                scanner.payload(len)?;
+                Some(member)
+            }
+            None => scanner.name(depth_left)?.and_then(|name| into.named(name, false)),
+        };
         let begin = scanner.at();
-        match depth_left.checked_sub(1) {
-            Some(inner) if name == Some(opened.as_bytes()) => open(map, &mut scanner, inner, into.opened())?,
+        match (member.and_then(|member| into.opened(member)), depth_left.checked_sub(1)) {
+            (Some(inside), Some(depth_left)) => open(map, &mut scanner, depth_left, inside)?,
             _ => scanner.value(depth_left)?,
         }
-        if let Some(name) = name {
-            into.put(name, false, Value::Msgpack(&map[begin..scanner.at()]));
+        if let Some(member) = member {
+            into.put(member, Value::Msgpack(&map[begin..scanner.at()]));
         }
     }
     scanner.finish()
