@@ -134,6 +134,7 @@ VALID = {
             limits=Limits(connections_max=5, value_bytes_max=9, busy_poll_us=0),
         ),
     ),
+    "a busy poll as long as may be": ("limits: {busy_poll_us: 1000}", Settings(limits=Limits(busy_poll_us=1000))),
     "pages that may read, as browsers write them": (
         """
         workers:

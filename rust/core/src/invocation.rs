@@ -80,9 +80,10 @@ impl Invocations {
         &self.stripes[self.hasher.hash_one(id) as usize % STRIPES]
     }
 
-    /// How many are under way. Looks at each stripe: for people, and now and then.
+    /// How many are under way at one instant. Holds all stripes for it: for people, and now and then. (Nobody else holds two.)
     pub fn in_flight(&self) -> usize {
-        self.stripes.iter().map(|stripe| stripe.lock().len()).sum()
+        let stripes: Vec<_> = self.stripes.iter().map(Mutex::lock).collect();
+        stripes.iter().map(|table| table.len()).sum()
     }
 
     /// Makes the entry for an invocation whose caller suggests `wanted` as its id. Returns the id that the worker will see: another one
@@ -210,4 +211,35 @@ pub enum CallerRef<'a> {
     Control(u64),
     /// An http client's request.
     Http(ExchangeId),
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::peer::SessionId;
+    use std::sync::atomic::AtomicBool;
+
+    /// A drain ends when nothing is under way: it must not see nothing while one invocation follows the other.
+    #[test]
+    fn an_invocation_that_begins_before_another_ends_is_always_counted() {
+        let invocations = Invocations::new(9);
+        let peer = Arc::new(Peer::new(SessionId::new(0, 1, 1), "", 0, 0));
+        let (id, registration): (Box<str>, Box<str>) = ("f".into(), "".into());
+        let function = Arc::new(Function { id_json: id.clone(), id, peer: peer.clone(), registration });
+        let begin = || invocations.begin(Some(Uuid::new_v4()), "", &CallerRef::Control(1), function.clone()).unwrap();
+        let (mut current, over) = (begin(), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    let next = begin();
+                    assert!(invocations.settle(&current, &peer).is_some());
+                    current = next;
+                }
+            });
+            let seen: Vec<usize> = (0..20_000).map(|_| invocations.in_flight()).collect();
+            over.store(true, Ordering::Relaxed);
+            assert!(seen.iter().all(|&count| count == 1 || count == 2), "{:?}", seen.iter().min());
+        });
+    }
 }
