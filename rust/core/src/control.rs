@@ -12,7 +12,7 @@ use crate::parts::Parts;
 use crate::peer::SessionId;
 use crate::registry::Provider;
 use crate::remote::Caller;
-use crate::reply::{Id, Reply, not_expressible};
+use crate::reply::{Id, IdText, Reply, not_expressible};
 use crate::request::{self, Request};
 use crate::state::{self, Answer, StateCall};
 use std::sync::atomic::Ordering;
@@ -93,7 +93,7 @@ impl Core {
         request::check_size(&request, &callee)?;
         let caller = CallerRef::Control(*ticket);
         let Ok(id) = self.invocations.begin(None, "", &caller, function.clone()) else { return Ok(()) };
-        let sent = request::send(self, router, &callee, &request, &id);
+        let sent = request::send(self, router, &callee, &request, &IdText::new(&id));
         if sent.is_err() && self.invocations.withdraw(&id).is_some() { sent } else { Ok(()) }
     }
 

@@ -11,6 +11,7 @@ use crate::outcome::{Settlement, deliver};
 use crate::peer::{Directory, Peer, SessionId};
 use crate::registry::Registry;
 use crate::remote::Remote;
+use crate::reply::IdText;
 use crate::state::State;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -133,7 +134,7 @@ impl Core {
             self.registry.remove_worker(peer);
             for (id, pending) in self.invocations.stop_worker(peer) {
                 let stopped = WireError::new(code::INVOCATION_STOPPED, "Invocation stopped");
-                deliver(self, router, &id, pending, Settlement::Error(&stopped));
+                deliver(self, router, &IdText::new(&id), pending, Settlement::Error(&stopped));
             }
             self.calls.push(Call::Closed { session: peer.session, worker_id: peer.worker_id, reason: reason.into() });
             // Last: a reattaching newcomer that does not find it any more must not have to wait for the rest.
@@ -145,7 +146,7 @@ impl Core {
     pub fn undeliverable(&self, id: &InvocationId, router: &mut impl Router) {
         if let Some(pending) = self.invocations.withdraw(id) {
             let stopped = WireError::new(code::INVOCATION_STOPPED, "Invocation stopped");
-            deliver(self, router, id, pending, Settlement::Error(&stopped));
+            deliver(self, router, &IdText::new(id), pending, Settlement::Error(&stopped));
         }
     }
 }

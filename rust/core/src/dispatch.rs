@@ -17,7 +17,7 @@ use crate::outcome::{Settlement, complete_error, deliver, push};
 use crate::peer::{Peer, SessionId};
 use crate::registry::{Function, Provider, Refusal};
 use crate::remote::{Caller, Pipeline, Remote};
-use crate::reply::{Id, Reply, not_expressible};
+use crate::reply::{Id, IdText, Reply, not_expressible};
 use crate::request::{Request, check_size, send};
 use crate::state::{self, StateCall};
 use std::borrow::Cow;
@@ -156,7 +156,11 @@ impl<R: Router> Dispatch<'_, R> {
     }
 
     fn try_invoke(&mut self, envelope: &Envelope<'_>) -> Result<(), WireError> {
-        let function_id = message::required_string("function_id", envelope.function_id)?;
+        let call = envelope.function_id.and_then(StateCall::plain);
+        let function_id = match call {
+            Some(call) => Cow::Borrowed(call.function_id()),
+            None => message::required_string("function_id", envelope.function_id)?,
+        };
         let action = Action::read(envelope.action)?;
         if let Some(namespace) = message::check_namespace(envelope.namespace)? {
             return Err(self.not_in_namespace(&function_id, &namespace));
@@ -165,7 +169,7 @@ impl<R: Router> Dispatch<'_, R> {
         if let Action::Enqueue(queue) = action {
             return self.hand_up(envelope, invocation_id, &function_id, Some(&queue));
         }
-        if let Some(call) = StateCall::from_function_id(&function_id) {
+        if let Some(call) = call.or_else(|| StateCall::from_function_id(&function_id)) {
             return self.state_call(envelope, invocation_id, call);
         }
         match self.core.registry.find(&function_id) {
@@ -256,27 +260,28 @@ impl<R: Router> Dispatch<'_, R> {
         invocation_id: Option<Value<'_>>,
         function: Arc<Function>,
     ) -> Result<(), WireError> {
-        let callee = function.peer.clone();
+        let callee = &*function.peer;
         let request = Request::of(callee.codec(), envelope, &function)?;
-        check_size(&request, &callee)?;
+        check_size(&request, callee)?;
         let Some(own_id) = invocation_id else {
             // Nobody waits, so there is no entry: a worker that never answers void calls costs nothing.
-            return send(self.core, self.router, &callee, &request, &Uuid::new_v4());
+            return send(self.core, self.router, callee, &request, &IdText::new(&Uuid::new_v4()));
         };
         let caller = CallerRef::Worker(self.peer);
-        let wanted = message::canonical_uuid(own_id);
+        let wanted = IdText::canonical(own_id);
         let own_id = own_id.to_json().unwrap_or_default();
         let id = self
             .core
             .invocations
-            .begin(wanted, &own_id, &caller, function.clone())
+            .begin(wanted.as_ref().map(IdText::id), &own_id, &caller, function.clone())
             .map_err(|error| refused(&error, &own_id, self.core.limits.invocations_in_flight_max))?;
         // Looked at after the entry was made, as for the callee in `send`: clean-up marks a peer gone before it looks for entries.
         if self.peer.is_gone() {
             self.core.invocations.withdraw(&id);
             return Ok(());
         }
-        let sent = send(self.core, self.router, &callee, &request, &id);
+        let text = wanted.filter(|wanted| wanted.id() == id).unwrap_or_else(|| IdText::new(&id));
+        let sent = send(self.core, self.router, callee, &request, &text);
         if sent.is_err() {
             // The entry may be gone already: whoever took it out has told the caller.
             return if self.core.invocations.withdraw(&id).is_some() { sent } else { Ok(()) };
@@ -296,9 +301,9 @@ impl<R: Router> Dispatch<'_, R> {
 
     fn settle(&mut self, envelope: &Envelope<'_>, outcome: Settlement<'_>) {
         let Some(raw) = envelope.invocation_id() else { return self.ignored() };
-        let id = message::canonical_uuid(raw).or_else(|| Uuid::try_parse(&raw.string()?).ok());
+        let id = IdText::canonical(raw).or_else(|| Some(IdText::new(&Uuid::try_parse(&raw.string()?).ok()?)));
         let Some(id) = id else { return self.ignored() };
-        if let Some(pending) = self.core.invocations.settle(&id, self.peer) {
+        if let Some(pending) = self.core.invocations.settle(&id.id(), self.peer) {
             deliver(self.core, self.router, &id, pending, outcome);
         }
     }

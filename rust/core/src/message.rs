@@ -8,7 +8,6 @@ use crate::codec::{Codec, Collect, Kind as ValueKind, Opened, Value};
 use crate::error::{WireError, code};
 use crate::limits::JSON_DEPTH_MAX;
 use std::borrow::Cow;
-use uuid::Uuid;
 
 /// Each member that was there (null included); of duplicates the last.
 #[derive(Debug, Default)]
@@ -353,18 +352,6 @@ fn wrong_type(field: &str, got: Value<'_>, expected: &str) -> WireError {
         ValueKind::Extension => "an extension",
     };
     invalid(format!("field `{field}` is {got}, expected {expected}"))
-}
-
-/// A UUID in canonical form (lower case, hyphens) as a string writes it, without escapes.
-pub fn canonical_uuid(id: Value<'_>) -> Option<Uuid> {
-    let text = match id {
-        Value::Json(raw) => raw.strip_prefix('"')?.strip_suffix('"')?,
-        Value::Msgpack(bytes) => msgpack::string(bytes)?,
-    };
-    if text.len() != 36 || text.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        return None;
-    }
-    Uuid::try_parse(text).ok()
 }
 
 #[cfg(test)]

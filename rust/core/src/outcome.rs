@@ -7,7 +7,7 @@ use crate::codec::{Codec, Value, msgpack};
 use crate::core::Core;
 use crate::dispatch::Router;
 use crate::error::WireError;
-use crate::invocation::{Caller, InvocationId, Pending};
+use crate::invocation::{Caller, Pending};
 use crate::limits::JSON_DEPTH_MAX;
 use crate::message::Envelope;
 use crate::outbox::Outbox;
@@ -140,16 +140,18 @@ pub enum Settlement<'a> {
 }
 
 /// Gives an outcome to whoever waits for it.
-pub fn deliver(core: &Core, router: &mut impl Router, id: &InvocationId, pending: Pending, outcome: Settlement<'_>) {
+pub fn deliver(core: &Core, router: &mut impl Router, id: &IdText, pending: Pending, outcome: Settlement<'_>) {
     match pending.caller {
         Caller::Control(ticket) => {
             core.calls.push(Call::Settled { ticket, outcome: owned(outcome) });
         }
         Caller::Http(exchange) => router.respond(core, exchange, outcome),
         Caller::Worker { peer, own_id } => {
-            let (text, codec) = (IdText::new(id), peer.codec());
+            let codec = peer.codec();
             let reply = Reply {
-                invocation_id: own_id.as_ref().map_or_else(|| text.id(codec), |own| Id::new(Value::Json(own), codec)),
+                invocation_id: own_id
+                    .as_ref()
+                    .map_or_else(|| id.written(codec), |own| Id::new(Value::Json(own), codec)),
                 function_id: Id::new(Value::Json(&pending.function.id_json), codec),
                 message_bytes_max: peer.message_bytes_max.load(Ordering::Relaxed),
                 codec,

@@ -10,8 +10,11 @@ use std::borrow::Cow;
 use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
-/// The text of an invocation id: a UUID, in quotes for JSON.
-pub struct IdText([u8; Hyphenated::LENGTH + 2]);
+/// An invocation id with its text: a UUID, in quotes for JSON.
+pub struct IdText {
+    id: Uuid,
+    text: [u8; Hyphenated::LENGTH + 2],
+}
 
 impl IdText {
     /// Bytes of any such id in a message, in either codec.
@@ -22,16 +25,39 @@ impl IdText {
     pub fn new(id: &Uuid) -> Self {
         let mut text = [b'"'; Hyphenated::LENGTH + 2];
         id.hyphenated().encode_lower(&mut text[1..=Hyphenated::LENGTH]);
-        IdText(text)
+        IdText { id: *id, text }
+    }
+
+    /// Of a string in canonical form (lower case, hyphens) as it came, without escapes; none for any other.
+    #[inline]
+    pub fn canonical(value: Value<'_>) -> Option<Self> {
+        let inner = match value {
+            Value::Json(raw) => raw.strip_prefix('"')?.strip_suffix('"')?,
+            Value::Msgpack(bytes) => msgpack::string(bytes)?,
+        };
+        let mut text = [b'"'; Hyphenated::LENGTH + 2];
+        let characters: &[u8; Hyphenated::LENGTH] = inner.as_bytes().try_into().ok()?;
+        text[1..=Hyphenated::LENGTH].copy_from_slice(characters);
+        // All of them at once: most have none.
+        if inner.bytes().fold(false, |any, byte| any | byte.is_ascii_uppercase()) {
+            return None;
+        }
+        Some(IdText { id: Uuid::try_parse(inner).ok()?, text })
+    }
+
+    /// The id.
+    #[inline]
+    pub fn id(&self) -> Uuid {
+        self.id
     }
 
     /// As a message has it.
     #[inline]
-    pub(crate) fn id(&self, codec: Codec) -> Id<'_> {
+    pub(crate) fn written(&self, codec: Codec) -> Id<'_> {
         match codec {
-            Codec::Json => Id { head: [0; 5], head_len: 0, text: Cow::Borrowed(&self.0) },
+            Codec::Json => Id { head: [0; 5], head_len: 0, text: Cow::Borrowed(&self.text) },
             Codec::Msgpack => {
-                let text = &self.0[1..=Hyphenated::LENGTH];
+                let text = &self.text[1..=Hyphenated::LENGTH];
                 let (head, head_len) = msgpack::string_head(text.len());
                 Id { head, head_len, text: Cow::Borrowed(text) }
             }
@@ -223,7 +249,22 @@ impl Reply<'_> {
         max: usize,
         body: impl FnOnce(&mut Outbox),
     ) -> Option<usize> {
-        let frame = Frame::of(self.codec, part);
+        // Apart, so that the length of each text is known where it is copied.
+        match self.codec {
+            Codec::Json => self.put_in(Frame::of(Codec::Json, part), outbox, body_len, max, body),
+            Codec::Msgpack => self.put_in(Frame::of(Codec::Msgpack, part), outbox, body_len, max, body),
+        }
+    }
+
+    #[inline(always)] // of every reply
+    fn put_in(
+        &self,
+        frame: &Frame,
+        outbox: &mut Outbox,
+        body_len: usize,
+        max: usize,
+        body: impl FnOnce(&mut Outbox),
+    ) -> Option<usize> {
         let len = frame.len() + self.invocation_id.len() + self.function_id.len() + body_len;
         if len > max {
             return Some(len);
@@ -266,4 +307,27 @@ pub fn error_json(error: &WireError) -> Vec<u8> {
     json::write_string(&mut object, &error.message);
     object.push(b'}');
     object
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_id_in_canonical_form_goes_on_as_it_came() {
+        let text = "0123abcd-4567-4ef0-8123-456789abcdef";
+        let json = |text: &str| IdText::canonical(Value::Json(&format!("\"{text}\""))).map(|id| (id.id(), id.text));
+        let id = Uuid::try_parse(text).unwrap();
+        assert_eq!(json(text), Some((id, IdText::new(&id).text)));
+        let packed = [b"\xd9\x24", text.as_bytes()].concat();
+        assert_eq!(IdText::canonical(Value::Msgpack(&packed)).map(|id| id.text), json(text).map(|(_, text)| text));
+        let others = [&text.to_uppercase(), &text.replace('-', ""), &format!("{{{text}}}"), &text[1..], ""];
+        for other in
+            others.into_iter().chain(["g123abcd-4567-4ef0-8123-456789abcdef", "0123abcd-45674-ef0-8123-456789abcdef"])
+        {
+            assert_eq!(json(other), None, "{other}");
+        }
+        assert!(IdText::canonical(Value::Json("1")).is_none());
+    }
 }

@@ -4,7 +4,6 @@ use crate::codec::{Codec, Value};
 use crate::core::Core;
 use crate::dispatch::Router;
 use crate::error::{WireError, code};
-use crate::invocation::InvocationId;
 use crate::message::Envelope;
 use crate::outbox::Outbox;
 use crate::parts::Parts;
@@ -20,7 +19,7 @@ pub(crate) fn send(
     router: &mut impl Router,
     callee: &Peer,
     request: &Request<'_>,
-    id: &InvocationId,
+    id: &IdText,
 ) -> Result<(), WireError> {
     // Looked at after the entry was made: clean-up marks the worker gone first and looks for entries then.
     let gone = || WireError::new(code::INVOCATION_STOPPED, "Invocation stopped");
@@ -29,7 +28,7 @@ pub(crate) fn send(
     }
     let outbox_bytes_max = core.limits.outbox_bytes_max;
     let waiting_elsewhere = callee.outbox_bytes.load(Ordering::Relaxed);
-    let outbox = router.outbox(callee.session, Some(*id)).ok_or_else(gone)?;
+    let outbox = router.outbox(callee.session, Some(id.id())).ok_or_else(gone)?;
     let waiting = outbox.len().max(waiting_elsewhere);
     if waiting + request.size() > outbox_bytes_max {
         return Err(WireError::new(
@@ -136,7 +135,7 @@ impl<'a> Request<'a> {
         self.size
     }
 
-    fn write(&self, outbox: &mut Outbox, id: &InvocationId) {
+    fn write(&self, outbox: &mut Outbox, id: &IdText) {
         let frame = frame(self.codec);
         let out = outbox.begin_message(self.codec, self.size);
         if self.codec == Codec::Msgpack {
@@ -144,7 +143,7 @@ impl<'a> Request<'a> {
             out.bytes(&[0x83 + self.members.iter().flatten().count() as u8]);
         }
         out.bytes(frame.head);
-        IdText::new(id).id(self.codec).write_to(out);
+        id.written(self.codec).write_to(out);
         out.bytes(frame.function);
         self.function_id.write_to(out);
         for (name, member) in frame.names.iter().zip(&self.members) {

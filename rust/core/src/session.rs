@@ -99,13 +99,15 @@ impl Session {
     ) -> Status {
         let Session { id, role, assembler, awaited, yielded } = self;
         *yielded = false;
-        let mut inbound = Inbound { id: *id, role, core, router, awaited, yielded, share: SHARE_MESSAGES_MAX };
-        let status = step(assembler, &mut inbound);
+        let mut inbound =
+            Inbound { id: *id, role, core, router, awaited, yielded, share: SHARE_MESSAGES_MAX, served: 0 };
+        let mut status = step(assembler, &mut inbound);
         if *inbound.yielded && assembler.buffered() == 0 {
             // It was the last message.
             *inbound.yielded = false;
-            return assembler.resume(&mut inbound);
+            status = assembler.resume(&mut inbound);
         }
+        Counters::add(&core.counters.messages_in, inbound.served);
         status
     }
 }
@@ -119,6 +121,8 @@ struct Inbound<'a, R: Router> {
     yielded: &'a mut bool,
     /// Messages that are served before it is asked whether others wait.
     share: usize,
+    /// Messages of a worker.
+    served: u64,
 }
 
 impl<R: Router> Inbound<'_, R> {
@@ -211,7 +215,7 @@ impl<R: Router> Receiver for Inbound<'_, R> {
         }
         match self.role {
             Role::Worker(peer) => {
-                Counters::add(&self.core.counters.messages_in, 1);
+                self.served += 1;
                 self.worker_message(peer, message);
             }
             Role::Telemetry => match message {

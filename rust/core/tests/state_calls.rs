@@ -43,6 +43,15 @@ fn refuses(function_id: &str, data: &str, reason: &str) {
 fn every_function_has_its_id_and_no_other() {
     for call in StateCall::ALL {
         assert_eq!(StateCall::from_function_id(call.function_id()), Some(call));
+        let id = call.function_id();
+        let [plain, escaped] = [format!("\"{id}\""), format!("\"\\u0073{}\"", &id[1..])];
+        assert_eq!(StateCall::plain(Value::Json(&plain)), Some(call));
+        assert_eq!(StateCall::plain(Value::Json(&escaped)), None);
+        let (short, long, cut) = (vec![0xa0 | id.len() as u8], vec![0xd9, id.len() as u8], vec![0xa1 + id.len() as u8]);
+        assert_eq!(StateCall::plain(Value::Msgpack(&[&short, id.as_bytes()].concat())), Some(call));
+        for head in [long, cut] {
+            assert_eq!(StateCall::plain(Value::Msgpack(&[&head, id.as_bytes()].concat())), None);
+        }
     }
     for other in ["", "state::", "state::gets", "state:get", "get", "State::get", "state::list_group", "stream::get"] {
         assert_eq!(StateCall::from_function_id(other), None);

@@ -10,6 +10,7 @@ use crate::dispatch::{self, Router};
 use crate::error::{WireError, code};
 use crate::invocation::{CallerRef, InvocationId};
 use crate::registry::{Function, Provider};
+use crate::reply::IdText;
 use crate::request::{self, Request};
 use std::sync::Arc;
 
@@ -126,7 +127,7 @@ impl Exchange {
         let caller = CallerRef::Http(self.id);
         let begun = turn.core.invocations.begin(None, "", &caller, function.clone());
         let id = begun.map_err(|_| WireError::new(code::INVOCATION_STOPPED, "Invocation stopped"))?;
-        if let Err(error) = request::send(turn.core, turn.router, callee, &request, &id) {
+        if let Err(error) = request::send(turn.core, turn.router, callee, &request, &IdText::new(&id)) {
             // Whoever took the entry out first settles it; then the outcome is on its way here.
             if turn.core.invocations.withdraw(&id).is_some() {
                 return Err(error);

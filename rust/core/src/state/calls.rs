@@ -26,10 +26,27 @@ macro_rules! calls {
             /// The state function with this id.
             #[inline]
             pub fn from_function_id(function_id: &str) -> Option<Self> {
-                Some(match function_id.strip_prefix("state::")? {
-                    $($name => StateCall::$call,)*
+                Self::from_bytes(function_id.as_bytes())
+            }
+
+            #[inline]
+            fn from_bytes(function_id: &[u8]) -> Option<Self> {
+                Some(match function_id.strip_prefix(b"state::")? {
+                    $(name if name == $name.as_bytes() => StateCall::$call,)*
                     _ => return None,
                 })
+            }
+
+            /// The state function that a string names which is written as most write it: without escapes, short; none for any other.
+            #[inline]
+            pub fn plain(function_id: Value<'_>) -> Option<Self> {
+                match function_id {
+                    Value::Json(text) => Self::from_bytes(text.as_bytes().strip_prefix(b"\"")?.strip_suffix(b"\"")?),
+                    Value::Msgpack([head @ 0xa0..=0xbf, name @ ..]) if usize::from(head & 0x1f) == name.len() => {
+                        Self::from_bytes(name)
+                    }
+                    Value::Msgpack(_) => None,
+                }
             }
 
             /// Its id on the wire.

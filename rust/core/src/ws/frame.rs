@@ -125,6 +125,7 @@ impl Mask {
 
 /// Appends the header of an unfragmented, unmasked frame whose payload of `len` bytes follows: at most
 /// [`HEADER_BYTES_MAX`] bytes.
+#[inline]
 pub fn write_frame_header(out: &mut Vec<u8>, opcode: u8, len: usize) {
     let first = FIN | opcode;
     match len {

@@ -111,6 +111,8 @@ impl<'a> Scanner<'a> {
             0x90..=0x9f => Head::Array(usize::from(first & 0x0f)),
             0xa0..=0xbf => Head::String(usize::from(first & 0x1f)),
             0xe0..=0xff => Head::Negative(i64::from(first as i8)),
+            // Of ids, mostly.
+            0xd9 => Head::String(self.length::<1>()?),
             _ => self.long_head(first)?,
         })
     }
@@ -134,7 +136,6 @@ impl<'a> Scanner<'a> {
             0xd1 => signed(i64::from(i16::from_be_bytes(self.take()?))),
             0xd2 => signed(i64::from(i32::from_be_bytes(self.take()?))),
             0xd3 => signed(i64::from_be_bytes(self.take()?)),
-            0xd9 => Head::String(self.length::<1>()?),
             0xda => Head::String(self.length::<2>()?),
             0xdb => Head::String(self.length::<4>()?),
             0xdc => Head::Array(self.length::<2>()?),
@@ -157,6 +158,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Skips one value that nests at most `depth_left` levels.
+    #[inline]
     pub(crate) fn value(&mut self, depth_left: usize) -> Result<(), MsgpackError> {
         let begin = self.at;
         let items = match self.head()? {
@@ -166,6 +168,12 @@ impl<'a> Scanner<'a> {
             Head::Map(len) => 2 * len,
             _ => return Ok(()),
         };
+        self.items(begin, items, depth_left)
+    }
+
+    /// Skips so many items of the value at `begin`, which nests at most `depth_left` levels.
+    #[inline(never)]
+    fn items(&mut self, begin: usize, items: usize, depth_left: usize) -> Result<(), MsgpackError> {
         // Bounded by `depth_left`, which is bounded by the depth of messages.
         let Some(depth_left) = depth_left.checked_sub(1) else {
             return Err(MsgpackError::new(MsgpackErrorKind::TooDeep, begin));
