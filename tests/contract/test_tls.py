@@ -120,7 +120,22 @@ class TlsByHand:
             received += await self.run(lambda: self.tls.read(1 << 16))
 
 
-async def test_what_is_asked_with_the_last_words_is_answered(engine: EngineProcess, certificates: Certificates) -> None:
+LARGE_CALL = (
+    b'{"type":"invokefunction","invocation_id":"1","function_id":"state::compare-and-set",'
+    b'"data":{"scope":"last words","key":"k","version":7,"value":"%s"}}' % (b"x" * (3 * MIB))
+)
+
+
+@pytest.mark.parametrize(
+    ("message", "answer"),
+    [
+        pytest.param(b'{"type":"ping"}', b'{"type":"pong"}', id="small"),
+        pytest.param(LARGE_CALL, b'"swapped":false', id="large"),
+    ],
+)
+async def test_what_is_asked_with_the_last_words_is_answered(
+    engine: EngineProcess, certificates: Certificates, message: bytes, answer: bytes
+) -> None:
     host, port = engine.worker
     request = (
         f"GET / HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -132,11 +147,11 @@ async def test_what_is_asked_with_the_last_words_is_answered(engine: EngineProce
         peer.tls.write(request.encode())
         await peer.read_until(b"workerregistered")
         # A call and the end of the TLS session arrive as one.
-        peer.tls.write(encode_frame(1, b'{"type":"ping"}'))
+        peer.tls.write(encode_frame(1, message))
         with pytest.raises(ssl.SSLWantReadError):
             peer.tls.unwrap()
         await peer.flush()
-        await peer.read_until(b'{"type":"pong"}')
+        await peer.read_until(answer)
 
 
 @pytest.mark.parametrize("sent", [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\x16\x03\x01\x00\x05hello", b"\x00" * 300])

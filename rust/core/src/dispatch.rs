@@ -9,17 +9,18 @@ use crate::core::{Core, Counters};
 use crate::error::{WireError, code};
 use crate::http::ExchangeId;
 use crate::invocation::{BeginError, CallerRef, InvocationId};
+use crate::large::{ReadCall, Reading};
 use crate::log::{Progress, Receipt};
 use crate::message::{self, Action, Broken, Envelope, Kind, string};
 use crate::msgpack_message::read_unusable;
 use crate::outbox::Outbox;
-use crate::outcome::{Settlement, complete_error, deliver, push};
+use crate::outcome::{Copied, Settlement, complete_error, deliver, push};
 use crate::peer::{Peer, SessionId};
 use crate::registry::{Function, Provider, Refusal};
 use crate::remote::{Caller, Pipeline, Remote};
 use crate::reply::{Id, IdText, Reply, not_expressible};
 use crate::request::{Request, check_size, send};
-use crate::state::{self, StateCall};
+use crate::state::{self, Served, StateCall};
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -73,11 +74,13 @@ pub struct Dispatch<'a, R: Router> {
 }
 
 impl<R: Router> Dispatch<'_, R> {
-    /// Serves one message. Returns the number of the call that must be handled before the next message, if there is
-    /// one: a registration takes effect before what follows it.
-    pub fn message(&mut self, message: Value<'_>) -> Option<u64> {
+    /// Serves one message, which may have been read already. Returns the number of the call that must be handled before the next message, if
+    /// there is one: a registration takes effect before what follows it.
+    pub fn message(&mut self, message: Value<'_>, read: Option<Box<Envelope<'_>>>) -> Option<u64> {
         let mut envelope = Envelope::default();
-        if let Err(error) = envelope.fill(message) {
+        if let Some(read) = read {
+            envelope = *read;
+        } else if let Err(error) = envelope.fill(message) {
             self.broken(message, &error);
             return None;
         }
@@ -108,6 +111,17 @@ impl<R: Router> Dispatch<'_, R> {
                 return Some(self.core.calls.push(call));
             }
             None => self.ignored(),
+        }
+        None
+    }
+
+    /// Serves one large message; as [`Self::message`].
+    pub(crate) fn large(&mut self, reading: &mut Reading<'_>) -> Option<u64> {
+        match reading {
+            Reading::Message(message, envelope) => return self.message(*message, envelope.take()),
+            Reading::StateCall(call) => self.read_state_call(call),
+            Reading::Broken(envelope, problem) => self.unusable(envelope, problem.to_string()),
+            Reading::Nothing(_) => self.ignored(),
         }
         None
     }
@@ -219,6 +233,28 @@ impl<R: Router> Dispatch<'_, R> {
             return self.remote_call(remote, envelope, invocation_id, call);
         }
         let mut served = state::serve_opened(&self.core.state, call, envelope.data(), &envelope.opened)?;
+        self.state_served(envelope, invocation_id, &mut served)
+    }
+
+    /// A state call that was read before.
+    fn read_state_call(&mut self, call: &mut ReadCall<'_>) {
+        let Some(request) = call.request.take() else { return };
+        let envelope = &call.envelope;
+        let invocation_id = envelope.invocation_id().filter(|_| Action::read(envelope.action) != Ok(Action::Void));
+        let told = state::serve_request(&self.core.state, request, call.copy.take())
+            .and_then(|served| self.state_served(envelope, invocation_id, call.served.insert(served)));
+        if let Err(error) = told {
+            self.refuse(envelope, &error);
+        }
+    }
+
+    #[inline(always)] // of every state call
+    fn state_served(
+        &mut self,
+        envelope: &Envelope<'_>,
+        invocation_id: Option<Value<'_>>,
+        served: &mut Served,
+    ) -> Result<(), WireError> {
         if served.noted {
             self.core.calls.announce();
         }
@@ -296,7 +332,9 @@ impl<R: Router> Dispatch<'_, R> {
                 Err(error) => self.unusable(envelope, error.within("error").to_string()),
             };
         }
-        self.settle(envelope, Settlement::Result(Envelope::non_null(envelope.result)));
+        let result = Envelope::non_null(envelope.result);
+        let copied = result.zip(envelope.copy).map(|(result, copy)| Copied { result, copy });
+        self.settle(envelope, copied.as_ref().map_or(Settlement::Result(result), Settlement::Copied));
     }
 
     fn settle(&mut self, envelope: &Envelope<'_>, outcome: Settlement<'_>) {

@@ -4,6 +4,7 @@
 //! [`Invocations::settle`] (the worker answered), [`Invocations::stop_worker`] (a worker left) or [`Invocations::withdraw`] (it could not be sent, or
 //! nobody waits any more) takes it out again. Void calls have no entry: nobody waits for them. Entries are spread over striped locks by invocation id.
 
+use crate::codec::Codec;
 use crate::http::ExchangeId;
 use crate::peer::Peer;
 use crate::registry::Function;
@@ -163,6 +164,14 @@ impl Invocations {
         let pending = entry.remove();
         drop(table);
         Some(self.ended(pending))
+    }
+
+    /// What the worker that waits for `id` speaks, if a worker does.
+    pub fn caller_codec(&self, id: &InvocationId) -> Option<Codec> {
+        match &self.stripe(id).lock().get(id)?.caller {
+            Caller::Worker { peer, .. } => Some(peer.codec()),
+            Caller::Control(_) | Caller::Http(_) => None,
+        }
     }
 
     /// Takes an entry out that could not be delivered.

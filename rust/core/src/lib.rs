@@ -11,6 +11,7 @@ pub mod dispatch;
 pub mod error;
 pub mod http;
 pub mod invocation;
+pub mod large;
 pub mod limits;
 pub mod log;
 pub mod loopback;

@@ -24,6 +24,10 @@ pub const OPENED_MEMBERS_MAX: usize = 4;
 /// Messages of one session that are served while another one waits: some 30 microseconds of small calls.
 pub const SHARE_MESSAGES_MAX: usize = 32;
 
+/// From this size on a message is read by another thread, and the sockets of its reactor are served meanwhile: below, reading it takes about as long
+/// as the way there and back.
+pub const LARGE_BYTES_MIN: usize = 1 << 20;
+
 /// Bounds that an installation may set; defaults and reasons are in `iii_fast/contracts.py` and ARCHITECTURE.md.
 #[derive(Debug, Clone)]
 pub struct Limits {

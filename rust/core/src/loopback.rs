@@ -7,6 +7,7 @@ use crate::core::Core;
 use crate::dispatch::Router;
 use crate::http::ExchangeId;
 use crate::invocation::InvocationId;
+use crate::large::Large;
 use crate::limits::Limits;
 use crate::log::Receipt;
 use crate::loopback_http::HttpClients;
@@ -137,9 +138,12 @@ impl Loopback {
         match status {
             Status::Open => {}
             Status::Ended => self.end(id, "ended"),
-            Status::Paused => {
-                self.paused.insert(id);
-            }
+            Status::Paused => match self.sessions.get_mut(&id).and_then(Session::take_large) {
+                Some(large) => return self.read(id, large),
+                None => {
+                    self.paused.insert(id);
+                }
+            },
             Status::Closed(frame) => {
                 if let Some(outbox) = self.outboxes.open.get_mut(&id) {
                     outbox.frame(ws::OPCODE_CLOSE, &frame.payload());
@@ -148,6 +152,12 @@ impl Loopback {
             }
         }
         self.begin_closings();
+    }
+
+    fn read(&mut self, id: SessionId, large: Large) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let status = session.read(&mut large.read(&self.core), &self.core, &mut self.outboxes);
+        self.after(id, status);
     }
 
     fn begin_closings(&mut self) {

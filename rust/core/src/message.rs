@@ -7,6 +7,7 @@ use crate::codec::msgpack::{self, MsgpackError};
 use crate::codec::{Codec, Collect, Kind as ValueKind, Opened, Value};
 use crate::error::{WireError, code};
 use crate::limits::JSON_DEPTH_MAX;
+use crate::state::Stored;
 use std::borrow::Cow;
 
 /// Each member that was there (null included); of duplicates the last.
@@ -25,6 +26,8 @@ pub struct Envelope<'a> {
     pub data: Option<Value<'a>>,
     /// Its members, as far as they are known.
     pub opened: Opened<'a>,
+    /// A copy of `data` or `result` that was made before, if one was: in the codec that its receiver had then.
+    pub copy: Option<&'a Stored>,
     /// `action`.
     pub action: Option<Value<'a>>,
     /// `metadata`.

@@ -13,6 +13,7 @@ use crate::message::Envelope;
 use crate::outbox::Outbox;
 use crate::peer::SessionId;
 use crate::reply::{Id, IdText, Reply, not_expressible};
+use crate::state::Stored;
 use crate::ws;
 use std::borrow::Cow;
 use std::sync::atomic::Ordering;
@@ -133,10 +134,21 @@ pub fn fail_held(held: &mut Outbox, error: &WireError) -> Outbox {
 pub enum Settlement<'a> {
     /// The result, or none.
     Result(Option<Value<'a>>),
+    /// A result of which there is a copy.
+    Copied(&'a Copied<'a>),
     /// A complete error object.
     ErrorObject(Value<'a>),
     /// The engine's own error.
     Error(&'a WireError),
+}
+
+/// See [`Settlement::Copied`].
+#[derive(Debug)]
+pub struct Copied<'a> {
+    /// The result.
+    pub result: Value<'a>,
+    /// To be shared, in the codec that the caller had a moment ago.
+    pub copy: &'a Stored,
 }
 
 /// Gives an outcome to whoever waits for it.
@@ -174,7 +186,10 @@ pub fn give_up_if_flooded(core: &Core, router: &mut impl Router, session: Sessio
 /// Writes a reply in the form its outcome has.
 pub fn write(reply: &Reply<'_>, outbox: &mut Outbox, outcome: Settlement<'_>) {
     match outcome {
-        Settlement::Result(Some(result)) => reply.result(outbox, result, false),
+        Settlement::Copied(Copied { copy, .. }) if copy.codec() == reply.codec => reply.shared(outbox, copy),
+        Settlement::Result(Some(result)) | Settlement::Copied(&Copied { result, .. }) => {
+            reply.result(outbox, result, false);
+        }
         Settlement::Result(None) => reply.nothing(outbox),
         Settlement::ErrorObject(object) => reply.error_object(outbox, object),
         Settlement::Error(error) => reply.error(outbox, error),
@@ -185,7 +200,7 @@ pub fn write(reply: &Reply<'_>, outbox: &mut Outbox, outcome: Settlement<'_>) {
 pub fn owned(outcome: Settlement<'_>) -> Outcome {
     match outcome {
         Settlement::Result(None) => Outcome::Result(None),
-        Settlement::Result(Some(result)) => match result.to_json() {
+        Settlement::Result(Some(result)) | Settlement::Copied(&Copied { result, .. }) => match result.to_json() {
             Ok(text) => Outcome::Result(Some(text.into())),
             Err(error) => Outcome::Error(not_expressible(&error.within("result"), false)),
         },

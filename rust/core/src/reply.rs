@@ -5,7 +5,7 @@ use crate::codec::{Codec, Value, json, msgpack};
 use crate::error::{WireError, code};
 use crate::outbox::Outbox;
 use crate::parts::Parts;
-use crate::state::Answer;
+use crate::state::{Answer, Stored};
 use std::borrow::Cow;
 use uuid::Uuid;
 use uuid::fmt::Hyphenated;
@@ -205,6 +205,12 @@ impl Reply<'_> {
             Ok(body) => self.bounded(outbox, Part::Result, body.len(), written, |out| out.bytes(&body)),
             Err(error) => self.error(outbox, &not_expressible(&error.within("result"), written)),
         }
+    }
+
+    /// A result that is kept in this reply's codec: shared.
+    #[cold]
+    pub fn shared(&self, outbox: &mut Outbox, result: &Stored) {
+        self.bounded(outbox, Part::Result, result.len(), false, |out| result.write_to(out));
     }
 
     /// A result without a body: the function returned nothing.

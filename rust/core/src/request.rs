@@ -10,6 +10,7 @@ use crate::parts::Parts;
 use crate::peer::Peer;
 use crate::registry::Function;
 use crate::reply::{Id, IdText, not_expressible};
+use crate::state::Stored;
 use std::borrow::Cow;
 use std::sync::atomic::Ordering;
 
@@ -90,6 +91,8 @@ pub struct Request<'a> {
     function_id: Id<'a>,
     /// `data`, `metadata`, `traceparent`, `baggage`.
     members: [Option<Cow<'a, [u8]>>; 4],
+    /// Shared instead of the first of them.
+    copy: Option<&'a Stored>,
     /// Bytes of the message, whatever its id.
     size: usize,
 }
@@ -108,7 +111,8 @@ impl<'a> Request<'a> {
         let function_id = Id::new(Value::Json(&function.id_json), codec);
         let frame = frame(codec);
         let size = frame.first + frame.head.len() + IdText::LEN + frame.function.len() + function_id.len();
-        let mut request = Request { codec, function_id, members: [const { None }; 4], size: size + frame.tail.len() };
+        let mut request =
+            Request { codec, function_id, members: [const { None }; 4], copy: None, size: size + frame.tail.len() };
         for (at, member) in members.into_iter().enumerate() {
             let Some(member) = member else { continue };
             let encoded = member.encoded(codec);
@@ -121,13 +125,19 @@ impl<'a> Request<'a> {
 
     /// From a message.
     pub(crate) fn of(codec: Codec, envelope: &Envelope<'a>, function: &'a Function) -> Result<Self, WireError> {
+        let copy = envelope.copy.filter(|copy| copy.codec() == codec);
         let members = [
-            Some(envelope.data()),
+            Some(envelope.data()).filter(|_| copy.is_none()),
             Envelope::non_null(envelope.metadata),
             Envelope::string_or_absent(envelope.traceparent),
             Envelope::string_or_absent(envelope.baggage),
         ];
-        Self::new(codec, function, members)
+        let mut request = Self::new(codec, function, members)?;
+        if let Some(copy) = copy {
+            request.size += frame(codec).names[0].len() + copy.len();
+            request.copy = Some(copy);
+        }
+        Ok(request)
     }
 
     /// Bytes of the message.
@@ -140,12 +150,17 @@ impl<'a> Request<'a> {
         let out = outbox.begin_message(self.codec, self.size);
         if self.codec == Codec::Msgpack {
             // At most seven members.
-            out.bytes(&[0x83 + self.members.iter().flatten().count() as u8]);
+            let members = self.members.iter().flatten().count() + usize::from(self.copy.is_some());
+            out.bytes(&[0x83 + members as u8]);
         }
         out.bytes(frame.head);
         id.written(self.codec).write_to(out);
         out.bytes(frame.function);
         self.function_id.write_to(out);
+        if let Some(copy) = self.copy {
+            out.bytes(frame.names[0]);
+            copy.write_to(out);
+        }
         for (name, member) in frame.names.iter().zip(&self.members) {
             if let Some(member) = member {
                 out.bytes(name);

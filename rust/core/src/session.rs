@@ -3,9 +3,10 @@
 use crate::codec::{Codec, Value, msgpack};
 use crate::core::{Core, Counters};
 use crate::dispatch::{Dispatch, Router};
-use crate::limits::SHARE_MESSAGES_MAX;
+use crate::large::{Large, Read};
+use crate::limits::{LARGE_BYTES_MIN, SHARE_MESSAGES_MAX};
 use crate::peer::{Peer, SessionId};
-use crate::ws::{self, Assembler, Flow, Message, Receiver, Status};
+use crate::ws::{self, Assembler, Flow, Message, Receiver, Status, Whole};
 use std::sync::Arc;
 
 /// What a connection is for.
@@ -30,6 +31,18 @@ pub struct Session {
     awaited: Option<u64>,
     /// It has paused for the sake of others only.
     yielded: bool,
+    large: Apart,
+}
+
+/// The large message that must be read before anything else happens.
+#[derive(Debug)]
+enum Apart {
+    /// There is none.
+    None,
+    /// It has come.
+    Here(Large),
+    /// Somebody is reading it.
+    Away,
 }
 
 impl Session {
@@ -46,7 +59,14 @@ impl Session {
                 .as_bytes(),
             );
         }
-        Session { id, role, assembler: Assembler::new(core.limits.message_bytes_max), awaited: None, yielded: false }
+        Session {
+            id,
+            role,
+            assembler: Assembler::new(core.limits.message_bytes_max),
+            awaited: None,
+            yielded: false,
+            large: Apart::None,
+        }
     }
 
     /// The worker behind it, if it is one.
@@ -64,6 +84,9 @@ impl Session {
 
     /// Whether what made it pause is over, its own outbox aside.
     pub fn may_resume(&self, core: &Core) -> bool {
+        if self.awaits_read() {
+            return false;
+        }
         let handled = self.awaited.is_none_or(|number| core.calls.is_handled(number));
         let expected = self.peer().filter(|_| core.remote.is_some()).map_or(0, |peer| peer.expected_bytes());
         let room = expected <= core.limits.outbox_throttle_bytes / 2;
@@ -90,6 +113,31 @@ impl Session {
         self.yielded
     }
 
+    /// A message to be read by another thread, then brought back with [`Self::read`]. Until then it stays paused.
+    pub fn take_large(&mut self) -> Option<Large> {
+        match std::mem::replace(&mut self.large, Apart::Away) {
+            Apart::Here(large) => Some(large),
+            other => {
+                self.large = other;
+                None
+            }
+        }
+    }
+
+    /// Whether it is paused until a large message is read.
+    pub fn awaits_read(&self) -> bool {
+        !matches!(self.large, Apart::None)
+    }
+
+    /// Serves the message that [`Self::take_large`] gave, and goes on.
+    pub fn read(&mut self, read: &mut Read, core: &Core, router: &mut impl Router) -> Status {
+        self.large = Apart::None;
+        self.serve(core, router, |assembler, inbound| match inbound.read(read) {
+            Flow::Pause => Status::Paused,
+            Flow::Continue | Flow::Stop => assembler.resume(inbound),
+        })
+    }
+
     #[inline]
     fn serve<R: Router>(
         &mut self,
@@ -97,10 +145,10 @@ impl Session {
         router: &mut R,
         step: impl FnOnce(&mut Assembler, &mut Inbound<'_, R>) -> Status,
     ) -> Status {
-        let Session { id, role, assembler, awaited, yielded } = self;
+        let Session { id, role, assembler, awaited, yielded, large } = self;
         *yielded = false;
-        let mut inbound =
-            Inbound { id: *id, role, core, router, awaited, yielded, share: SHARE_MESSAGES_MAX, served: 0 };
+        let share = SHARE_MESSAGES_MAX;
+        let mut inbound = Inbound { id: *id, role, core, router, awaited, yielded, large, share, served: 0 };
         let mut status = step(assembler, &mut inbound);
         if *inbound.yielded && assembler.buffered() == 0 {
             // It was the last message.
@@ -119,6 +167,7 @@ struct Inbound<'a, R: Router> {
     router: &'a mut R,
     awaited: &'a mut Option<u64>,
     yielded: &'a mut bool,
+    large: &'a mut Apart,
     /// Messages that are served before it is asked whether others wait.
     share: usize,
     /// Messages of a worker.
@@ -132,7 +181,8 @@ impl<R: Router> Inbound<'_, R> {
             Message::Binary(bytes) if is_telemetry(bytes) => return self.telemetry(bytes),
             Message::Binary(bytes) if msgpack::is_map(bytes) => {
                 peer.note_codec(Codec::Msgpack);
-                *self.awaited = Dispatch { core: self.core, router: self.router, peer }.message(Value::Msgpack(bytes));
+                *self.awaited =
+                    Dispatch { core: self.core, router: self.router, peer }.message(Value::Msgpack(bytes), None);
                 return;
             }
             Message::Binary(bytes) => simdutf8::basic::from_utf8(bytes).ok(),
@@ -141,10 +191,23 @@ impl<R: Router> Inbound<'_, R> {
         match text {
             Some("") => {}
             Some(text) => {
-                *self.awaited = Dispatch { core: self.core, router: self.router, peer }.message(Value::Json(text));
+                *self.awaited =
+                    Dispatch { core: self.core, router: self.router, peer }.message(Value::Json(text), None);
             }
             None => Counters::add(&self.core.counters.messages_ignored, 1),
         }
+    }
+
+    fn read(&mut self, read: &mut Read) -> Flow {
+        if self.role_is_gone() {
+            return Flow::Stop;
+        }
+        if let Role::Worker(peer) = self.role {
+            self.served += 1;
+            peer.note_codec(read.codec());
+            *self.awaited = read.with(|reading| Dispatch { core: self.core, router: self.router, peer }.large(reading));
+        }
+        self.flow()
     }
 
     fn telemetry(&self, bytes: &[u8]) {
@@ -232,6 +295,16 @@ impl<R: Router> Receiver for Inbound<'_, R> {
             }
         }
         self.flow()
+    }
+
+    fn whole(&mut self, whole: Whole) -> Flow {
+        let message = whole.message();
+        let is_large = message.bytes().len() >= LARGE_BYTES_MIN && matches!(self.role, Role::Worker(_));
+        if !is_large || matches!(message, Message::Binary(bytes) if is_telemetry(bytes)) {
+            return self.message(message);
+        }
+        *self.large = Apart::Here(Large(whole));
+        Flow::Pause
     }
 
     fn ping(&mut self, payload: &[u8]) {

@@ -8,6 +8,7 @@ use iii_fast_core::calls::Wake;
 use iii_fast_core::control::{Answered, ControlInvocation};
 use iii_fast_core::core::{Core, Counters};
 use iii_fast_core::invocation::InvocationId;
+use iii_fast_core::large::Read;
 use iii_fast_core::outbox::Outbox;
 use iii_fast_core::peer::SessionId;
 use std::io;
@@ -92,6 +93,13 @@ pub enum Command {
     Resume,
     /// More is acknowledged by the journal, or it has failed.
     Acknowledged,
+    /// A session's large message has been read; none: reading it panicked.
+    Read {
+        /// Whose.
+        session: SessionId,
+        /// What came of it.
+        read: Option<Read>,
+    },
     /// About http.
     Http(HttpCommand),
     /// An attempt to connect to the server that keeps state has come to its end.

@@ -4,6 +4,7 @@
 //! loop that waits on [`Reactor::fd`]) or by [`Reactor::run`] in a thread of its own. Other threads reach it through its
 //! [`Inbox`](inbox::Inbox).
 
+pub mod aside;
 pub mod http;
 mod http_link;
 pub mod inbox;

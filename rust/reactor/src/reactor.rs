@@ -1,5 +1,6 @@
 //! A pass: one poll, every ready socket is read and served, then all that is to be said is written.
 
+use crate::aside::Aside;
 use crate::http::LISTENER_TOKEN;
 use crate::inbox::{Adoption, Command, Inbox, JournalListener, Purpose};
 use crate::linger::Linger;
@@ -54,6 +55,9 @@ pub struct Reactor {
     started: Instant,
     stopped: bool,
     pub(crate) linger: Linger,
+    pub(crate) aside: Aside,
+    /// Connections that have ended while a large message of theirs is being read, and why.
+    pub(crate) ending: Vec<(SessionId, String)>,
 }
 
 /// `count` reactors over one core, each knowing the inboxes of all.
@@ -98,6 +102,8 @@ impl Reactor {
             started: Instant::now(),
             stopped: false,
             linger,
+            aside: Aside::start()?,
+            ending: Vec::new(),
         })
     }
 
@@ -268,7 +274,10 @@ impl Reactor {
             Status::Paused if self.has_yielded(slot) => return self.links.yielded.push_back(slot),
             Status::Paused => {
                 self.pause(slot, true);
-                self.note_full_upstream();
+                match self.sessions.get_mut(slot).and_then(Option::as_mut).and_then(|session| session.take_large()) {
+                    Some(large) => self.read_aside(slot, large),
+                    None => self.note_full_upstream(),
+                }
             }
             Status::Closed(frame) => {
                 let reason = frame.describe();
@@ -378,6 +387,7 @@ impl Reactor {
                     self.begin_close(slot, code, &reason);
                 }
             }
+            Command::Read { session, read } => self.serve_read(session, read),
             Command::Http(command) => self.http_command(command),
             Command::Resume => self.resume_all(),
             Command::Acknowledged => {

@@ -29,6 +29,20 @@ impl Reactor {
             Ok(Received::Closed) => "connection closed by the worker",
             Err(error) => &format!("TLS: {error}"),
         };
+        if self.awaits_read(slot) {
+            return self.end_when_read(slot, reason);
+        }
+        self.end_secure(slot, reason);
+    }
+
+    /// The connection ends when the large message is read that came before its end.
+    fn end_when_read(&mut self, slot: usize, reason: &str) {
+        if let Some(link) = self.links.slab.get(slot) {
+            self.ending.push((link.id, reason.to_owned()));
+        }
+    }
+
+    pub(crate) fn end_secure(&mut self, slot: usize, reason: &str) {
         self.serve_to_the_end(slot);
         // The replies to its last words, which it may still read, and the alert that says what was wrong.
         self.write(slot);

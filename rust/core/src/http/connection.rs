@@ -345,6 +345,7 @@ impl Connection {
     /// The function has come to an end.
     pub fn settled<R: Router>(&mut self, id: ExchangeId, outcome: Settlement<'_>, turn: &mut Turn<'_, R>) {
         match outcome {
+            Settlement::Copied(copied) => self.settled(id, Settlement::Result(Some(copied.result)), turn),
             Settlement::Result(result) => match result.map(Value::to_json).transpose() {
                 Ok(result) => self.finish(id, turn, |out, how, notes| {
                     response::write_result(out, result.as_deref(), false, how, notes);

@@ -125,7 +125,7 @@ pub(crate) fn serve_opened<'a>(
         StateCall::Get | StateCall::Set => {
             get_or_set(state, call, data, opened).map_err(|refusal| refusal.in_call(call))
         }
-        _ => serve_request(state, Request::read(call, data, &Texts::default(), state)?),
+        _ => serve_request(state, Request::read(call, data, &Texts::default(), state)?, None),
     }
 }
 
@@ -140,7 +140,8 @@ fn get_or_set<'a>(state: &State, call: StateCall, data: Value<'a>, opened: &Open
         let (scope, key, meta) = request::get(&input)?;
         return Ok(get(state, &scope, &key, meta));
     }
-    Ok(set(state, &request::set(&input, state)?)?)
+    let of = request::set(&input, state)?;
+    Ok(set(state, &of, Stored::of(of.value))?)
 }
 
 #[inline(always)] // of every other call
@@ -153,16 +154,17 @@ fn get(state: &State, scope: &str, key: &str, meta: bool) -> Served {
 }
 
 #[inline(always)] // of every other call
-fn set(state: &State, of: &SetOf<'_>) -> Result<Served, WireError> {
-    let new = Stored::of(of.value);
+fn set(state: &State, of: &SetOf<'_>, new: Stored) -> Result<Served, WireError> {
     let written = state.set(&of.scope, &of.key, new.clone(), of.expires_at)?;
     Ok(served(written, of.durable, |old, _| Answer::Set { old, new }))
 }
 
-fn serve_request(state: &State, request: Request<'_>) -> Result<Served, WireError> {
+/// Serves a call that has been read. `copy`: of the value that it writes, if one was made ([`Request::copy`]).
+pub(crate) fn serve_request(state: &State, request: Request<'_>, copy: Option<Stored>) -> Result<Served, WireError> {
+    let stored = |value| copy.unwrap_or_else(|| Stored::of(value));
     match request {
         Request::Get { scope, key, meta } => Ok(get(state, &scope, &key, meta)),
-        Request::Set(of) => set(state, &of),
+        Request::Set(of) => set(state, &of, stored(of.value)),
         Request::Delete { scope, key, durable } => {
             Ok(served(state.delete(&scope, &key)?, durable, |old, _| value(old)))
         }
@@ -185,7 +187,7 @@ fn serve_request(state: &State, request: Request<'_>) -> Result<Served, WireErro
             Ok(Served::read(if meta { Answer::Entries(entries) } else { Answer::ValuesOrNull(entries) }))
         }
         Request::CompareAndSet(Swap { scope, key, value, condition, expires_at, durable }) => {
-            let written = state.compare_and_set(&scope, &key, Stored::of(value), &condition, expires_at)?;
+            let written = state.compare_and_set(&scope, &key, stored(value), &condition, expires_at)?;
             Ok(served(written, durable, |swapped, _| Answer::Swapped(swapped)))
         }
         Request::SetMany { transaction, durable } => {

@@ -45,8 +45,8 @@ mod watch;
 use std::sync::Arc;
 
 pub use answer::{Answer, Served};
-pub(crate) use calls::serve_opened;
 pub use calls::{StateCall, serve};
+pub(crate) use calls::{serve_opened, serve_request};
 pub use change::{Change, ChangeKind};
 pub use equality::json_equal;
 pub use image::Captured;

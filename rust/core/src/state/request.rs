@@ -4,7 +4,7 @@ use super::calls::StateCall;
 use super::cursor;
 use super::input::{Field, Fields, Items, Keys, Refusal, Texts};
 use super::update::Update;
-use super::{Condition, Expiry, Transaction};
+use super::{Condition, Expiry, Stored, Transaction};
 use crate::codec::Value;
 use crate::error::{WireError, code};
 use std::borrow::Cow;
@@ -96,6 +96,14 @@ impl<'a> Request<'a> {
     #[inline]
     pub fn read(call: StateCall, data: Value<'a>, texts: &'a Texts, rules: &impl Rules) -> Result<Self, WireError> {
         Self::read_fields(call, data, texts, rules).map_err(|refusal| refusal.in_call(call))
+    }
+
+    /// A copy of the one value that it writes; none when it writes none, or several, which are copied when it is read.
+    pub(crate) fn copy(&self) -> Option<Stored> {
+        match self {
+            Request::Set(SetOf { value, .. }) | Request::CompareAndSet(Swap { value, .. }) => Some(Stored::of(*value)),
+            _ => None,
+        }
     }
 
     #[inline]

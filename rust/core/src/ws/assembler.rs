@@ -19,6 +19,16 @@ pub enum Message<'a> {
     Binary(&'a [u8]),
 }
 
+impl<'a> Message<'a> {
+    /// Its payload.
+    pub fn bytes(self) -> &'a [u8] {
+        match self {
+            Message::Text(text) => text.as_bytes(),
+            Message::Binary(bytes) => bytes,
+        }
+    }
+}
+
 /// What the assembler does after a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flow {
@@ -34,6 +44,10 @@ pub enum Flow {
 pub trait Receiver {
     /// A complete message.
     fn message(&mut self, message: Message<'_>) -> Flow;
+    /// A complete message that came in pieces: may be kept.
+    fn whole(&mut self, whole: Whole) -> Flow {
+        self.message(whole.message())
+    }
     /// A ping: a pong with the same payload must be sent.
     fn ping(&mut self, payload: &[u8]);
     /// A pong.
@@ -283,11 +297,7 @@ impl Assembler {
             self.partial = Some(partial);
             return Ok((used, Flow::Continue));
         }
-        let flow = match partial.finish()? {
-            Whole::Text(text) => receiver.message(Message::Text(&text)),
-            Whole::Binary(bytes) => receiver.message(Message::Binary(&bytes)),
-        };
-        Ok((used, flow))
+        Ok((used, receiver.whole(partial.finish()?)))
     }
 }
 

@@ -17,3 +17,4 @@ pub use frame::{
     CONTROL_BYTES_MAX, HEADER_BYTES_MAX, OPCODE_BINARY, OPCODE_CLOSE, OPCODE_CONTINUATION, OPCODE_PING, OPCODE_PONG,
     OPCODE_TEXT, close_payload, split_frame, write_close, write_frame, write_frame_header,
 };
+pub use partial::Whole;

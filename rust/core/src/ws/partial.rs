@@ -1,5 +1,6 @@
 //! A message that is under way: what has come of it so far, and the frame that is being received.
 
+use super::assembler::Message;
 use super::close::ProtocolError;
 use super::frame::{Header, Mask, OPCODE_TEXT};
 
@@ -105,9 +106,21 @@ impl Partial {
 
 /// A body that is complete.
 #[derive(Debug)]
-pub(super) enum Whole {
+pub enum Whole {
+    /// Of text frames.
     Text(String),
+    /// Of binary frames.
     Binary(Vec<u8>),
+}
+
+impl Whole {
+    /// The same, lent.
+    pub fn message(&self) -> Message<'_> {
+        match self {
+            Whole::Text(text) => Message::Text(text),
+            Whole::Binary(bytes) => Message::Binary(bytes),
+        }
+    }
 }
 
 /// How many bytes to reserve for `count` more: doubles, so that bytes are moved rarely; `limit` more will not be needed.

@@ -138,7 +138,7 @@ fn connect(listener: &TcpListener, core: &Core, inbox: &Inbox, buffer_bytes: Opt
 /// One reactor whose turns the test makes itself.
 pub struct TurnedEngine {
     pub core: Arc<Core>,
-    reactor: Reactor,
+    pub reactor: Reactor,
     listener: TcpListener,
 }
 
@@ -163,6 +163,13 @@ impl TurnedEngine {
 
     /// The next message of a client, after as many turns as it takes.
     pub fn await_message(&mut self, client: &mut Client) -> String {
+        let (opcode, payload) = self.await_frame(client);
+        assert_eq!(opcode, ws::OPCODE_TEXT);
+        String::from_utf8(payload).unwrap()
+    }
+
+    /// The same of frames of any kind.
+    pub fn await_frame(&mut self, client: &mut Client) -> (u8, Vec<u8>) {
         client.socket.set_nonblocking(true).unwrap();
         let begin = Instant::now();
         while !client.has_message() {
@@ -171,7 +178,7 @@ impl TurnedEngine {
             client.fetch();
         }
         client.socket.set_nonblocking(false).unwrap();
-        client.read()
+        client.frame().expect("a frame")
     }
 }
 

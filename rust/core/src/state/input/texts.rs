@@ -16,8 +16,13 @@ impl Texts {
             Value::Json(text) => Ok(text),
             ops => {
                 let text = ops.to_json().map_err(|error| error.within(&format!("data.{name}")))?;
-                Ok(self.0.push_get(text.into_owned()))
+                Ok(self.keep(text.into_owned()))
             }
         }
+    }
+
+    /// One more.
+    pub(crate) fn keep(&self, text: String) -> &str {
+        self.0.push_get(text)
     }
 }
