@@ -14,40 +14,17 @@ const HERE_BYTES_MAX: usize = 256 << 10;
 const SLOW: Duration = Duration::from_millis(2);
 /// The same of the writing thread, for as many bytes as [`HERE_BYTES_MAX`]: it may have had to wait for the processor.
 pub(crate) const SLOW_THERE: Duration = Duration::from_millis(10);
-/// So long after a slow append only the writing thread writes, so that nobody else is held up: once, and when the next ones were slow too.
-const SLOW_FOR: Duration = Duration::from_millis(50);
-const SLOW_FOR_MAX: Duration = Duration::from_secs(1);
+/// So long after a slow append only the writing thread writes, so that nobody else is held up.
+const SLOW_FOR: Duration = Duration::from_secs(1);
 
 /// What appending needs; whoever has its lock may append and change segments.
 #[derive(Default)]
 pub(crate) struct Appender {
     /// Between the start of the threads and the last record.
     open: bool,
-    slow: Option<Slow>,
+    slow_until: Option<Instant>,
     batch: Vec<u8>,
     mark: Vec<u8>,
-}
-
-/// The disk was behind.
-struct Slow {
-    since: Instant,
-    takes: Duration,
-}
-
-impl Slow {
-    /// An append was slow just now; longer than last time if the disk has not been quick for as long as it was given.
-    fn again(last: Option<Slow>) -> Slow {
-        let since = Instant::now();
-        let takes = match last {
-            Some(last) if since < last.since + 2 * last.takes => (2 * last.takes).min(SLOW_FOR_MAX),
-            _ => SLOW_FOR,
-        };
-        Slow { since, takes }
-    }
-
-    fn is_over(&self) -> bool {
-        self.since.elapsed() >= self.takes
-    }
 }
 
 impl Journal {
@@ -101,9 +78,12 @@ impl Appender {
         self.open = true;
     }
 
-    fn may_write_here(&self, journal: &Journal) -> bool {
+    fn may_write_here(&mut self, journal: &Journal) -> bool {
+        if self.slow_until.is_some_and(|until| Instant::now() < until) {
+            return false;
+        }
+        self.slow_until = None;
         self.open
-            && self.slow.as_ref().is_none_or(Slow::is_over)
             && journal.log.waiting_bytes() <= HERE_BYTES_MAX
             && journal.layout.lock().current_bytes() < journal.options.segment_bytes
     }
@@ -120,7 +100,7 @@ impl Appender {
             let begun = Instant::now();
             self.append(journal, before)?;
             if begun.elapsed() > slow * (1 + self.batch.len() / HERE_BYTES_MAX) as u32 {
-                self.slow = Some(Slow::again(self.slow.take()));
+                self.slow_until = Instant::now().checked_add(SLOW_FOR);
             }
             journal.log.remember_acknowledged(&mut self.batch, before + 1, last);
             journal.progress.wrote(last);
