@@ -35,6 +35,9 @@ pub trait Router {
     /// The outbox of a peer of this reactor for the reply to a write that is not acknowledged yet: what is put in leaves when it is.
     fn outbox_after(&mut self, to: SessionId, receipt: Receipt) -> Option<&mut Outbox>;
 
+    /// Whether replies of this reactor's peer wait that one to such a write must not overtake.
+    fn holds(&self, to: SessionId, receipt: Receipt) -> bool;
+
     /// Keeps a call for the control plane until a write is acknowledged.
     fn hold(&mut self, receipt: Receipt, call: Call);
 
@@ -262,10 +265,13 @@ impl<R: Router> Dispatch<'_, R> {
         let waits = served.receipt.map(|receipt| (receipt, log.progress(receipt)));
         let (Some(invocation_id), Some(function_id)) = (invocation_id, envelope.function_id) else { return Ok(()) };
         let reply = self.address(invocation_id, function_id);
+        let session = self.peer.session;
         let outbox = match waits {
             Some((_, Progress::Failed)) => return Err(log.failed_error()),
-            Some((receipt, Progress::Waiting)) => self.router.outbox_after(self.peer.session, receipt),
-            Some((_, Progress::Acknowledged)) | None => self.router.outbox(self.peer.session, None),
+            Some((receipt, progress)) if progress == Progress::Waiting || self.router.holds(session, receipt) => {
+                self.router.outbox_after(session, receipt)
+            }
+            _ => self.router.outbox(session, None),
         };
         let Some(outbox) = outbox else { return Ok(()) };
         reply.answer(outbox, &mut served.answer, served.receipt.is_some());

@@ -35,6 +35,9 @@ impl Router for Outboxes {
     fn outbox_after(&mut self, to: SessionId, _receipt: Receipt) -> Option<&mut Outbox> {
         self.open.get_mut(&to)
     }
+    fn holds(&self, _to: SessionId, _receipt: Receipt) -> bool {
+        false
+    }
     fn hold(&mut self, _receipt: Receipt, _call: Call) {}
     fn await_journal(&mut self) {}
     // State is always in the map here.

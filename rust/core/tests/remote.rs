@@ -36,6 +36,9 @@ impl Router for One {
     fn outbox_after(&mut self, _to: SessionId, _receipt: Receipt) -> Option<&mut Outbox> {
         None
     }
+    fn holds(&self, _: SessionId, _: Receipt) -> bool {
+        false
+    }
     fn hold(&mut self, _receipt: Receipt, _call: Call) {}
     fn await_journal(&mut self) {}
     fn pipeline(&mut self) -> Option<&mut Pipeline> {

@@ -247,15 +247,17 @@ impl Links {
         let log = core.state.log();
         let Some(link) = self.slab.get_mut(slot) else { return false };
         let (id, held) = (link.id, std::mem::take(&mut link.held));
-        let mut waiting = Vec::new();
+        let mut waiting: Vec<Held> = Vec::new();
         for mut one in held {
+            // More may be acknowledged at any time: nothing overtakes what waits already.
+            let is_behind = waiting.iter().any(|before| before.receipt.durable == one.receipt.durable);
             let replies = match log.progress(one.receipt) {
-                Progress::Waiting => {
+                progress if is_behind || progress == Progress::Waiting => {
                     waiting.push(one);
                     continue;
                 }
-                Progress::Acknowledged => one.replies,
                 Progress::Failed => fail_held(&mut one.replies, &log.failed_error()),
+                _ => one.replies,
             };
             self.put(id, replies);
         }
@@ -265,6 +267,12 @@ impl Links {
             link.held = waiting;
         }
         holds
+    }
+
+    /// Whether replies to writes of that kind wait for the journal.
+    fn holds_for(&self, to: SessionId, durable: bool) -> bool {
+        let link = self.slab.get(to.slot()).filter(|link| link.id == to);
+        link.is_some_and(|link| link.held.iter().any(|held| held.receipt.durable == durable))
     }
 
     /// The link of a session that lives here.
@@ -350,6 +358,11 @@ impl Router for Links {
         let held = link.held.last_mut()?;
         held.receipt = receipt;
         Some(&mut held.replies)
+    }
+
+    fn holds(&self, to: SessionId, receipt: Receipt) -> bool {
+        // In memory there is nothing held at all.
+        !self.holders.is_empty() && self.holds_for(to, receipt.durable)
     }
 
     fn hold(&mut self, receipt: Receipt, call: Call) {

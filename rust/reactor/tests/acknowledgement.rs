@@ -302,6 +302,29 @@ fn what_expires_while_the_disk_stands_still_does_not_fill_the_log_without_end() 
     assert_eq!(core.state.key_count(), 0);
 }
 
+#[test]
+fn replies_that_wait_leave_in_their_order_while_one_write_after_the_other_is_acknowledged() {
+    const WRITES: u64 = 200;
+    const STEP: u64 = 20;
+    let (engine, _) = journaled(Limits::default(), 1);
+    let log = engine.core.state.log();
+    for round in 0..20 {
+        let mut client = engine.connect(0);
+        // Each in a pass of its own, so that they wait one by one.
+        for n in 0..WRITES {
+            client.send(&set(&n.to_string(), "k"));
+            client.settle();
+        }
+        let first = round * WRITES;
+        let reader = std::thread::spawn(move || {
+            (0..WRITES).map(|_| member(&client.read(), "invocation_id").to_owned()).collect::<Vec<_>>()
+        });
+        (1..=WRITES / STEP).for_each(|step| log.acknowledge(first + step * STEP, first + step * STEP));
+        let expected: Vec<String> = (0..WRITES).map(|n| n.to_string()).collect();
+        assert_eq!(reader.join().unwrap(), expected);
+    }
+}
+
 /// Replies that wait for the disk count as much as those that wait for the socket.
 #[test]
 fn whoever_has_too_many_replies_waiting_for_the_journal_is_not_read() {
