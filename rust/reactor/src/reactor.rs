@@ -228,7 +228,8 @@ impl Reactor {
         }
         if event.hung_up && paused {
             self.drop_link(session.slot(), "connection lost");
-        } else if event.read && !yielded {
+        } else if event.read && !paused && !yielded {
+            // Who has paused since the last write is not known to the poller yet.
             self.read(session.slot());
         }
     }

@@ -131,6 +131,29 @@ fn a_peer_that_has_sent_all_and_leaves_is_still_served() {
 }
 
 #[test]
+fn its_end_is_not_read_before_it_while_others_call_each_other() {
+    let mut engine = TurnedEngine::start(Limits::default());
+    let (mut worker, mut large) = (engine.connect(), engine.connect());
+    let mut callers = [engine.connect(), engine.connect()];
+    worker.send("{\"type\":\"registerfunction\",\"id\":\"f\"}");
+    engine.turn();
+    let gate = hold(&engine);
+    let message = set(LARGE_BYTES_MIN);
+    let (first, last) = message.split_at(message.len() - 1000);
+    deliver(&mut engine, &mut large, first);
+    large.socket.write_all(last).unwrap();
+    large.socket.shutdown(Shutdown::Write).unwrap();
+    // With calls of several to another one a pass reads more than once.
+    for caller in &mut callers {
+        caller.send("{\"type\":\"invokefunction\",\"function_id\":\"f\",\"action\":{\"type\":\"void\"}}");
+    }
+    engine.turn();
+    assert_eq!(engine.core.directory.all().len(), 4);
+    drop(gate);
+    assert_eq!(member(&engine.await_message(&mut large), "invocation_id"), "set");
+}
+
+#[test]
 fn a_connection_that_breaks_or_is_closed_meanwhile_leaves_nothing_and_holds_nobody_up() {
     let mut engine = TurnedEngine::start(Limits::default());
     let (mut light, mut broken, mut closed) = (engine.connect(), engine.connect(), engine.connect());
