@@ -5,6 +5,7 @@ use crate::reactor::Reactor;
 use crate::shield::{BUG, shielded};
 use iii_fast_core::large::{Large, Read};
 use iii_fast_core::peer::SessionId;
+use parking_lot::Mutex;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,21 +13,28 @@ use std::sync::mpsc::{self, Sender};
 use std::thread::{self, JoinHandle};
 
 type Task = Box<dyn FnOnce() + Send>;
+/// What nobody needs any more.
+type Finished = Arc<Mutex<Vec<Box<dyn Send>>>>;
 
 /// The thread; it ends, with what it is doing, before the reactor does. What waits for it then is left.
 pub struct Aside {
     tasks: Option<Sender<Task>>,
     thread: Option<JoinHandle<()>>,
     stopped: Arc<AtomicBool>,
+    finished: Finished,
 }
 
 impl Aside {
     pub(crate) fn start() -> io::Result<Self> {
         let (tasks, waiting) = mpsc::channel::<Task>();
         let stopped = Arc::new(AtomicBool::new(false));
-        let is_stopped = stopped.clone();
+        let finished = Finished::default();
+        let (is_stopped, is_finished) = (stopped.clone(), finished.clone());
         let work = move || {
             for task in waiting {
+                // Before anything else is read: memory is for what is under way.
+                let finished = std::mem::take(&mut *is_finished.lock());
+                let _ = shielded(|| drop(finished));
                 if !is_stopped.load(Ordering::Relaxed) {
                     // A panic is the task's alone; it tells nobody of its end then.
                     let _ = shielded(task);
@@ -34,7 +42,7 @@ impl Aside {
             }
         };
         let thread = thread::Builder::new().name("iii-fast-aside".to_owned()).spawn(work)?;
-        Ok(Aside { tasks: Some(tasks), thread: Some(thread), stopped })
+        Ok(Aside { tasks: Some(tasks), thread: Some(thread), stopped, finished })
     }
 
     /// Does `task` when all that came before it is done.
@@ -43,6 +51,12 @@ impl Aside {
             // It takes tasks as long as this lives.
             let _ = tasks.send(Box::new(task));
         }
+    }
+
+    /// Lets go of `finished`, before whatever waits to be done.
+    fn let_go(&self, finished: impl Send + 'static) {
+        self.finished.lock().push(Box::new(finished));
+        self.run(|| {});
     }
 }
 
@@ -85,7 +99,7 @@ impl Reactor {
             self.end_secure(slot, &reason);
         }
         if let Some(read) = read {
-            self.aside.run(move || drop(read));
+            self.aside.let_go(read);
         }
     }
 
@@ -104,5 +118,37 @@ impl Reactor {
     /// Whether a session stands still until a large message is read.
     pub(crate) fn awaits_read(&self, slot: usize) -> bool {
         self.sessions.get(slot).and_then(Option::as_ref).is_some_and(|session| session.awaits_read())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    struct Kept(Sender<&'static str>);
+
+    impl Drop for Kept {
+        fn drop(&mut self) {
+            let _ = self.0.send("let go");
+        }
+    }
+
+    #[test]
+    fn what_is_finished_goes_before_what_waits_is_begun() {
+        let aside = Aside::start().unwrap();
+        let (gate, held) = mpsc::channel::<()>();
+        let (said, order) = mpsc::channel();
+        aside.run(move || {
+            let _ = held.recv();
+        });
+        let begun = said.clone();
+        aside.run(move || begun.send("begun").unwrap());
+        aside.let_go(Kept(said.clone()));
+        drop(gate);
+        assert_eq!([order.recv().unwrap(), order.recv().unwrap()], ["let go", "begun"]);
+        // Nor does it wait for more to do.
+        aside.let_go(Kept(said));
+        assert_eq!(order.recv().unwrap(), "let go");
     }
 }
