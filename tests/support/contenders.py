@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from itertools import count
 from random import Random
 from typing import Any, Final
@@ -50,14 +51,13 @@ class Contenders:
             except Lost:
                 pass  # the history knows what is open
 
-        async def connected() -> None:
-            async with pipelined(address) as connection, trio.open_nursery() as tasks:
-                for _ in range(AT_ONCE):
-                    tasks.start_soon(client, connection, Random(self._random.random()))
-
-        async with trio.open_nursery() as nursery:
-            for _ in range(CONNECTIONS):
-                nursery.start_soon(connected)
+        async with AsyncExitStack() as stack:
+            # All of them before the first call: whoever hears an answer may end the engine.
+            connections = [await stack.enter_async_context(pipelined(address)) for _ in range(CONNECTIONS)]
+            async with trio.open_nursery() as tasks:
+                for connection in connections:
+                    for _ in range(AT_ONCE):
+                        tasks.start_soon(client, connection, Random(self._random.random()))
 
     async def look(self, address: tuple[str, int]) -> None:
         """One client reads every key: what an engine has after a restart becomes part of the history."""
