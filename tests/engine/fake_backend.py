@@ -170,7 +170,7 @@ class FakeBackend:
         self.pushed.append((session, json.loads(message)))
 
     def close(self, session: SessionId, code: int, reason: str) -> None:
-        raise NotImplementedError
+        raise NotImplementedError("nothing that is tested with it closes connections")
 
     def set_peer_message_max(self, session: SessionId, message_bytes_max: int) -> None:
         self.peer_maxima[session] = message_bytes_max

@@ -34,10 +34,10 @@ class OwnType:
         self.bound.remove(trigger)
 
     async def run(self, **_: Any) -> None:
-        raise NotImplementedError
+        raise NotImplementedError("the registry only binds")
 
     async def drain(self) -> None:
-        raise NotImplementedError
+        raise NotImplementedError("the registry only binds")
 
 
 class Bench:

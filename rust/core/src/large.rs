@@ -1,10 +1,10 @@
 //! Messages so large that others would notice how long they take to be read. Their session stands still while another thread reads them
 //! ([`Large::read`]) and makes the copies that serving them needs; then it goes on with what came of that ([`Read`]).
 
-use crate::codec::{Codec, Value, msgpack};
+use crate::codec::{Codec, Value};
 use crate::core::Core;
 use crate::limits::SHARE_BYTES_MIN;
-use crate::message::{self, Action, Broken, Envelope, Kind};
+use crate::message::{self, Action, Broken, Envelope, Kind, value_of};
 use crate::msgpack_message::read_unusable;
 use crate::registry::Provider;
 use crate::reply::IdText;
@@ -84,14 +84,7 @@ impl Read {
 }
 
 fn read<'a>(source: &'a Source, core: &Core) -> Reading<'a> {
-    let message = match &source.whole {
-        Whole::Text(text) => Value::Json(text),
-        Whole::Binary(bytes) if msgpack::is_map(bytes) => Value::Msgpack(bytes),
-        Whole::Binary(bytes) => match simdutf8::basic::from_utf8(bytes) {
-            Ok(text) => Value::Json(text),
-            Err(_) => return Reading::Nothing(Codec::Json),
-        },
-    };
+    let Some(message) = value_of(source.whole.message()) else { return Reading::Nothing(Codec::Json) };
     let mut envelope = match Envelope::read(message) {
         Ok(envelope) => envelope,
         Err(broken) => return lenient(message, broken, &source.texts),

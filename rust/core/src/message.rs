@@ -8,7 +8,18 @@ use crate::codec::{Codec, Collect, Kind as ValueKind, Opened, Value};
 use crate::error::{WireError, code};
 use crate::limits::JSON_DEPTH_MAX;
 use crate::state::Stored;
+use crate::ws;
 use std::borrow::Cow;
+
+/// The value that a worker sent: a binary message that is no map of msgpack is JSON as well. None when it is not UTF-8.
+#[inline]
+pub(crate) fn value_of(message: ws::Message<'_>) -> Option<Value<'_>> {
+    match message {
+        ws::Message::Text(text) => Some(Value::Json(text)),
+        ws::Message::Binary(bytes) if msgpack::is_map(bytes) => Some(Value::Msgpack(bytes)),
+        ws::Message::Binary(bytes) => simdutf8::basic::from_utf8(bytes).ok().map(Value::Json),
+    }
+}
 
 /// Each member that was there (null included); of duplicates the last.
 #[derive(Debug, Default)]

@@ -1,10 +1,11 @@
 //! One connection's protocol state: bytes in, messages served, replies in outboxes. Knows no socket.
 
-use crate::codec::{Codec, Value, msgpack};
+use crate::codec::{Codec, Value};
 use crate::core::{Core, Counters};
 use crate::dispatch::{Dispatch, Router};
 use crate::large::{Large, Read};
 use crate::limits::{LARGE_BYTES_MIN, SHARE_MESSAGES_MAX};
+use crate::message::value_of;
 use crate::peer::{Peer, SessionId};
 use crate::ws::{self, Assembler, Flow, Message, Receiver, Status, Whole};
 use std::sync::Arc;
@@ -176,24 +177,16 @@ struct Inbound<'a, R: Router> {
 
 impl<R: Router> Inbound<'_, R> {
     fn worker_message(&mut self, peer: &Arc<Peer>, message: Message<'_>) {
-        let text = match message {
-            Message::Text(text) => Some(text),
-            Message::Binary(bytes) if is_telemetry(bytes) => return self.telemetry(bytes),
-            Message::Binary(bytes) if msgpack::is_map(bytes) => {
-                peer.note_codec(Codec::Msgpack);
-                *self.awaited =
-                    Dispatch { core: self.core, router: self.router, peer }.message(Value::Msgpack(bytes), None);
-                return;
-            }
-            Message::Binary(bytes) => simdutf8::basic::from_utf8(bytes).ok(),
-        };
-        peer.note_codec(Codec::Json);
-        match text {
-            Some("") => {}
-            Some(text) => {
-                *self.awaited =
-                    Dispatch { core: self.core, router: self.router, peer }.message(Value::Json(text), None);
-            }
+        if let Message::Binary(bytes) = message
+            && is_telemetry(bytes)
+        {
+            return self.telemetry(bytes);
+        }
+        let value = value_of(message);
+        peer.note_codec(value.map_or(Codec::Json, Value::codec));
+        match value {
+            Some(Value::Json("")) => {}
+            Some(value) => *self.awaited = Dispatch { core: self.core, router: self.router, peer }.message(value, None),
             None => Counters::add(&self.core.counters.messages_ignored, 1),
         }
     }

@@ -250,7 +250,7 @@ impl Links {
         let mut waiting: Vec<Held> = Vec::new();
         for mut one in held {
             // More may be acknowledged at any time: nothing overtakes what waits already.
-            let is_behind = waiting.iter().any(|before| before.receipt.durable == one.receipt.durable);
+            let is_behind = holds(&waiting, one.receipt);
             let replies = match log.progress(one.receipt) {
                 progress if is_behind || progress == Progress::Waiting => {
                     waiting.push(one);
@@ -267,12 +267,6 @@ impl Links {
             link.held = waiting;
         }
         holds
-    }
-
-    /// Whether replies to writes of that kind wait for the journal.
-    fn holds_for(&self, to: SessionId, durable: bool) -> bool {
-        let link = self.slab.get(to.slot()).filter(|link| link.id == to);
-        link.is_some_and(|link| link.held.iter().any(|held| held.receipt.durable == durable))
     }
 
     /// The link of a session that lives here.
@@ -329,6 +323,11 @@ impl Links {
     }
 }
 
+/// Whether some of these replies have to leave before one to the write of `receipt`.
+fn holds(held: &[Held], receipt: Receipt) -> bool {
+    held.iter().any(|before| before.receipt.durable == receipt.durable)
+}
+
 impl Router for Links {
     fn outbox(&mut self, to: SessionId, invocation: Option<InvocationId>) -> Option<&mut Outbox> {
         if to.reactor() == self.reactor {
@@ -362,7 +361,8 @@ impl Router for Links {
 
     fn holds(&self, to: SessionId, receipt: Receipt) -> bool {
         // In memory there is nothing held at all.
-        !self.holders.is_empty() && self.holds_for(to, receipt.durable)
+        !self.holders.is_empty()
+            && self.slab.get(to.slot()).filter(|link| link.id == to).is_some_and(|link| holds(&link.held, receipt))
     }
 
     fn hold(&mut self, receipt: Receipt, call: Call) {
